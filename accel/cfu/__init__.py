@@ -1,0 +1,1 @@
+"""The custom function unit for the soft CPU."""

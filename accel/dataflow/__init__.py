@@ -1,0 +1,1 @@
+"""Graph to Pipeline: hardware nodes, folding, cost."""

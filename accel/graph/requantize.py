@@ -1,0 +1,43 @@
+"""Requantize: multiply, add, shift and saturate, per channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from accel.graph.graph import GraphError, Tensor
+from accel.graph.types import IntType
+
+
+@dataclass(frozen=True, eq=False)
+class Requantize:
+    """``y[c] = clip(floor((x[c] * multiplier[c] + bias[c]) / 2**shift), out.lo, out.hi)``.
+
+    ``bias`` includes the rounding half. With ``ties_to_even`` a sum that is an exact multiple of ``2**shift`` (a tie, as
+    the half is already in it) loses the lowest bit of its quotient, which is rounding half to even.
+    ``multiplier`` and ``bias`` are int64 of shape (C,).
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    multiplier: np.ndarray
+    bias: np.ndarray
+    shift: int
+    out: IntType
+    ties_to_even: bool = False
+
+    def infer(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != len(self.multiplier) or self.multiplier.shape != self.bias.shape:
+            raise GraphError(f"{self.name}: constants for {len(self.multiplier)} channels cannot follow {x.shape}")
+        if self.shift < 0 or (self.ties_to_even and self.shift == 0):
+            raise GraphError(f"{self.name}: shift must be non-negative (positive with ties to even), not {self.shift}")
+        return Tensor(self.output, x.shape, self.out)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        total = x * self.multiplier + self.bias
+        quotient = total >> self.shift
+        if self.ties_to_even:
+            quotient = np.where(total & ((1 << self.shift) - 1) == 0, quotient & ~1, quotient)
+        return np.clip(quotient, self.out.lo, self.out.hi)

@@ -1,0 +1,1 @@
+"""Pipeline to Amaranth components to Verilog."""

@@ -1,0 +1,1 @@
+"""The host side of the serial protocol, results and reports."""

@@ -1,0 +1,1 @@
+"""Boards as data: one short file a board."""

@@ -1,0 +1,1 @@
+"""Bare-metal C for the soft CPU, and what turns it into an image."""

@@ -1,0 +1,1 @@
+"""The LiteX SoC and its simulation."""

@@ -1,0 +1,1 @@
+"""Finding tools, running flows, reading their reports."""
