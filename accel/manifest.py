@@ -1,0 +1,266 @@
+"""The manifest of a compiled model: what the SoC, the firmware and the host need to know about it.
+
+`docs/contracts.md` ("The compiled model") shows the file. Everything in it is checked when it is read, so that nobody
+above has to: a field that is missing, unknown, of a wrong type or out of range is a `ManifestError` that names the file
+and the field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from accel.graph import IntType
+
+SCHEMA = 1
+FILE_NAME = "manifest.json"
+WIRES = {
+    "int8": IntType(-128, 127),
+    "uint8": IntType(0, 255),
+    "int16": IntType(-32768, 32767),
+    "uint16": IntType(0, 65535),
+}
+HEADS = ("softmax", "scores", "mse", "argmax")
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be used; the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """The accelerator's input: ``elements`` values of ``type``, ``bytes`` in memory, ``lanes`` a beat of the stream."""
+
+    shape: tuple[int, ...]
+    elements: int
+    bytes: int
+    lanes: int
+    type: IntType
+
+
+@dataclass(frozen=True)
+class Output:
+    """The accelerator's output, a 32-bit word an element; ``real = scale[c] * q + offset[c]``, or one for all."""
+
+    shape: tuple[int, ...]
+    elements: int
+    bytes: int
+    lanes: int
+    type: IntType
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class InputEncoding:
+    """What the bytes of a sample mean: numbers of type ``wire`` (little-endian), ``real = scale * number + offset``."""
+
+    wire: str = "int8"
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """One dense layer of an array and its share of the array's cycles, for tables and drawings."""
+
+    name: str
+    inputs: int
+    outputs: int
+    weight_bits: int
+    input_bits: int
+    activation: str | None
+    macs: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class NodeEntry:
+    """One hardware node (array, table or argmax) with its estimates; what only an array has is None elsewhere."""
+
+    node: str
+    kind: str
+    cycles: int
+    lut: int
+    ff: int
+    bram36: float
+    dsp: int
+    pe: int | None = None
+    simd: int | None = None
+    drain: int | None = None
+    multiplier: str | None = None
+    memory: str | None = None
+    layers: tuple[LayerEntry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The whole core before synthesis. ``cycles``: from the first input beat to the last output beat, both included."""
+
+    cycles: int
+    lut: int
+    ff: int
+    bram36: float
+    dsp: int
+
+
+@dataclass(frozen=True)
+class BudgetEntry:
+    """What the accelerator was allowed, and the resource that kept it from being faster (None: nothing did)."""
+
+    board: str
+    lut: int
+    ff: int
+    bram36: float
+    dsp: int
+    binding: str | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The window of addresses, in bytes, in which the accelerator's DMA may read and write."""
+
+    base: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """See the module. ``hash``: 8 hexadecimal digits, as the gateware and the firmware compare it."""
+
+    name: str
+    task: str
+    hash: str
+    input: Input
+    output: Output
+    head: str
+    input_encoding: InputEncoding
+    pipeline: tuple[NodeEntry, ...]
+    estimate: Estimate
+    budget: BudgetEntry
+    memory: Memory
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def hash_value(self) -> int:
+        """The hash as the 32-bit number in the register HASH."""
+        return int(self.hash, 16)
+
+    def validate(self, where: str = "manifest") -> None:
+        """Raise `ManifestError` where fields contradict each other or the contract."""
+
+        def need(condition: bool, message: str) -> None:
+            if not condition:
+                raise ManifestError(f"{where}: {message}")
+
+        need(self.schema == SCHEMA, f"schema must be {SCHEMA}, not {self.schema}; compile the model again")
+        need(bool(re.fullmatch(r"[0-9a-f]{8}", self.hash)), f"hash must be 8 hexadecimal digits, not {self.hash!r}")
+        need(self.head in HEADS, f"head must be one of {', '.join(HEADS)}, not {self.head!r}")
+        wire = self.input_encoding.wire
+        need(wire in WIRES, f"input_encoding.wire must be one of {', '.join(WIRES)}, not {wire!r}")
+        for label, port in (("input", self.input), ("output", self.output)):
+            size = 1
+            for n in port.shape:
+                size *= n
+            need(size == port.elements > 0, f"{label}.elements must be {size}, as its shape says, not {port.elements}")
+            need(port.lanes > 0, f"{label}.lanes must be positive, not {port.lanes}")
+        element = input_bytes(self.input.type)
+        for label, port, width in (("input", self.input, element), ("output", self.output, 4)):
+            need(
+                port.bytes == port.elements * width,
+                f"{label}.bytes must be {port.elements * width} ({width} an element), not {port.bytes}",
+            )
+        channels = self.output.shape[-1]
+        for label, values in (("scale", self.output.scale), ("offset", self.output.offset)):
+            need(
+                len(values) in (1, channels),
+                f"output.{label} must have 1 or {channels} numbers, not {len(values)}",
+            )
+        need(bool(self.pipeline), "pipeline must have at least one node")
+        for node in self.pipeline:
+            need(node.kind in ("array", "table", "argmax"), f"pipeline node {node.node}: unknown kind {node.kind!r}")
+        need(self.memory.base % 4 == 0, f"memory.base must be a multiple of 4, not {self.memory.base}")
+        need(self.memory.size > 0, f"memory.size must be positive, not {self.memory.size}")
+
+    def save(self, folder: Path | str) -> Path:
+        """Write ``manifest.json`` into ``folder`` and return its path."""
+        path = Path(folder) / FILE_NAME
+        self.validate(str(path))
+        data = {"schema": self.schema} | asdict(self)
+        path.write_text(json.dumps(data, indent=1) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, path: Path | str) -> Manifest:
+        """Read ``manifest.json``, or the one in a folder. Raises `ManifestError`."""
+        path = Path(path)
+        if path.is_dir():
+            path = path / FILE_NAME
+        try:
+            data = json.loads(path.read_text())
+        except OSError as error:
+            raise ManifestError(f"{path}: cannot be read ({error.strerror}); compile the model first") from error
+        except ValueError as error:
+            raise ManifestError(f"{path}: not a JSON file ({error})") from error
+        if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
+            raise ManifestError(f"{path}: schema must be {SCHEMA}, not {data['schema']!r}; compile the model again")
+        manifest = _read(cls, data, str(path), "")
+        assert isinstance(manifest, cls)
+        manifest.validate(str(path))
+        return manifest
+
+
+def input_bytes(kind: IntType) -> int:
+    """Bytes of one input element in memory: 1 for types that fit 8 bits (bipolar as -1 or 1), else 2."""
+    width = 2 if kind.is_bipolar else kind.width
+    if width > 16:
+        raise ManifestError(f"an input of type {kind} has {width} bits; at most 16 fit the accelerator's input stream")
+    return 1 if width <= 8 else 2
+
+
+def _read(kind: Any, data: Any, file: str, where: str) -> Any:
+    """``data`` from JSON as an instance of ``kind`` (a dataclass, tuple, dict, union or plain type), strictly."""
+    label = f"{file}: {where or 'the file'}"
+    origin, parameters = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        if not isinstance(data, dict):
+            raise ManifestError(f"{label} must be an object, not {data!r}")
+        hints = get_type_hints(kind)
+        prefix = f"{where}." if where else ""
+        if unknown := sorted(set(data) - set(hints)):
+            raise ManifestError(f"{file}: unknown field {prefix}{unknown[0]}")
+        values = {}
+        for f in fields(kind):
+            if f.name in data:
+                values[f.name] = _read(hints[f.name], data[f.name], file, prefix + f.name)
+        try:
+            return kind(**values)  # type: ignore[operator]
+        except TypeError:
+            required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+            missing = next(name for name in required if name not in values)
+            raise ManifestError(f"{file}: field {prefix}{missing} is missing") from None
+        except ValueError as error:
+            raise ManifestError(f"{label}: {error}") from None
+    if origin is UnionType:
+        if data is None and type(None) in parameters:
+            return None
+        return _read(next(p for p in parameters if p is not type(None)), data, file, where)
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise ManifestError(f"{label} must be a list, not {data!r}")
+        return tuple(_read(parameters[0], item, file, f"{where}[{i}]") for i, item in enumerate(data))
+    if origin is dict:
+        if not isinstance(data, dict):
+            raise ManifestError(f"{label} must be an object, not {data!r}")
+        return {key: _read(parameters[1], item, file, f"{where}.{key}") for key, item in data.items()}
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, kind) or isinstance(data, bool):
+        raise ManifestError(f"{label} must be {kind.__name__}, not {data!r}")
+    return data
