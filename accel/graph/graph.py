@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
@@ -64,9 +66,9 @@ class Operator(Protocol):
 class Graph:
     """A network on integers: one input, one output, operators in topological order.
 
-    ``head`` is what the host or the soft CPU does with the output outside the timed part: ``"softmax"`` and ``"scores"``
-    dequantize it with the output's affine, ``"mse"`` compares it with the input, ``"argmax"`` means the output
-    already is the index of the class.
+    ``head`` is what the host or the soft CPU does with the output outside the timed part: ``"softmax"`` and
+    ``"scores"`` dequantize it with the output's affine, ``"mse"`` compares it with the input, ``"argmax"`` means the
+    output already is the index of the class.
     """
 
     name: str
@@ -96,12 +98,22 @@ class Graph:
         """The same graph with other operators; types are inferred anew."""
         return replace(self, operators=operators, output=output or self.output)
 
+    def digest(self) -> str:
+        """SHA-256 over everything that the graph says, in hexadecimal: the same content, the same digest, anywhere."""
+        sha = hashlib.sha256()
+        for part in _content(self):
+            sha.update(part)
+        return sha.hexdigest()
+
     def run(self, x: np.ndarray) -> np.ndarray:
         """The output, int64 of shape (batch, *output shape), for input of shape (batch, *input shape)."""
         return self.run_all(x)[self.output]
 
     def run_all(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Every tensor of one execution by name. Raises GraphError on a wrong shape or a value outside the input's type."""
+        """Every tensor of one execution by name.
+
+        Raises GraphError on a wrong shape or a value outside the input's type.
+        """
         x = np.asarray(x)
         if x.shape[1:] != self.input.shape:
             raise GraphError(f"input {self.input.name}: shape must be (batch, {self.input.shape}), not {x.shape}")
@@ -115,3 +127,27 @@ class Graph:
         for op in self.operators:
             values[op.output] = op.run(*(values[n] for n in op.inputs))
         return values
+
+
+def _content(value: object) -> Iterator[bytes]:
+    """Bytes that tell two values apart; arrays as little-endian int64 or, of Fractions, as text."""
+    if is_dataclass(value):
+        yield type(value).__name__.encode() + b"{"
+        for each in fields(value):
+            if each.init:
+                yield each.name.encode() + b":"
+                yield from _content(getattr(value, each.name))
+        yield b"}"
+    elif isinstance(value, tuple):
+        yield b"("
+        for item in value:
+            yield from _content(item)
+        yield b")"
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        yield repr(value.shape).encode() + value.astype("<i8").tobytes()
+    elif isinstance(value, np.ndarray):
+        yield from _content((repr(value.shape), *value.ravel().tolist()))
+    elif isinstance(value, Fraction):
+        yield f"{value.numerator:x}/{value.denominator:x},".encode()  # decimal digits are limited, hexadecimal are not
+    else:
+        yield repr(value).encode() + b","

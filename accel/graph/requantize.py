@@ -14,8 +14,8 @@ from accel.graph.types import IntType
 class Requantize:
     """``y[c] = clip(floor((x[c] * multiplier[c] + bias[c]) / 2**shift), out.lo, out.hi)``.
 
-    ``bias`` includes the rounding half. With ``ties_to_even`` a sum that is an exact multiple of ``2**shift`` (a tie, as
-    the half is already in it) loses the lowest bit of its quotient, which is rounding half to even.
+    ``bias`` includes the rounding half. With ``ties_to_even`` a sum that is an exact multiple of ``2**shift`` (a tie,
+    as the half is already in it) loses the lowest bit of its quotient, which is rounding half to even.
     ``multiplier`` and ``bias`` are int64 of shape (C,).
     """
 

@@ -1,0 +1,60 @@
+"""Activation: any chain of exact elementwise steps that ends in an integer, as the model file states it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from accel.graph.graph import GraphError, Tensor
+from accel.graph.steps import Clip, Linear, Step, evaluate
+from accel.graph.types import IntType
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """``y[c] = steps(x[c])`` in exact arithmetic: batch norm, bias, ReLU, quantizer and so on.
+
+    The arrays of the steps have shape (1,) or (C,). Every step is monotone, hence so is the whole, in each channel.
+    No hardware does this; ``accel.passes.lower`` replaces it by Threshold, Requantize or Table, which equal it.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    steps: tuple[Step, ...]
+    out: IntType
+
+    def infer(self, x: Tensor) -> Tensor:
+        if self.channels not in (1, x.shape[-1]):
+            raise GraphError(
+                f"{self.name}: steps for {self.channels} channels cannot follow a tensor of shape {x.shape}"
+            )
+        return Tensor(self.output, x.shape, self.out)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        y = evaluate(self.steps, x)
+        if y.size and (y.min() < self.out.lo or y.max() > self.out.hi):
+            raise GraphError(f"{self.name}: gives {y.min()}..{y.max()}, outside its type {self.out}")
+        return y
+
+    @property
+    def channels(self) -> int:
+        """How many different functions there are: 1, or one for each channel."""
+        sizes = {1}
+        for step in self.steps:
+            if isinstance(step, Linear):
+                sizes |= {step.scale.size, step.offset.size}
+            elif isinstance(step, Clip):
+                sizes |= {bound.size for bound in (step.lo, step.hi) if bound is not None}
+        return max(sizes)
+
+    @property
+    def falling(self) -> np.ndarray:
+        """Whether the function never rises, for each of ``channels``; otherwise it never falls."""
+        falling = np.zeros(self.channels, dtype=bool)
+        for step in self.steps:
+            if isinstance(step, Linear):
+                falling ^= np.array([s < Fraction(0) for s in step.scale], dtype=bool)
+        return falling

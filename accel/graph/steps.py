@@ -1,0 +1,239 @@
+"""Steps: the exact real functions that activations are made of, and their evaluation.
+
+Each step is a monotone function of one number. A chain of them is evaluated twice over: first on intervals of float64,
+rounded outwards, for whole arrays at once; then, only where the resulting interval is not a single integer, in rational
+arithmetic. The result is therefore exact, and nearly as fast as floating point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+Interval = tuple[np.ndarray, np.ndarray]
+
+_TINY = 2.0**-900  # below this a float64 product may lose its error term to underflow
+_SPLITTER = 2.0**27 + 1  # cuts a float64 into two halves whose products are exact (Dekker)
+
+
+def rationals(values: object) -> np.ndarray:
+    """An array of Fractions (dtype object) with the exact values of anything that numpy can hold."""
+    source = np.asarray(values)
+    result = np.empty(source.shape, dtype=object)
+    result.ravel()[:] = [Fraction(v) for v in source.ravel().tolist()]
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """``v * scale + offset``. Both are arrays of Fractions that broadcast against the values, channels innermost."""
+
+    scale: np.ndarray
+    offset: np.ndarray
+
+    @cached_property
+    def _enclosed(self) -> tuple[Interval, Interval]:
+        return enclose(self.scale), enclose(self.offset)
+
+    def enclose(self, v: Interval) -> Interval:
+        scale, offset = self._enclosed
+        return _add(_multiply(v, scale), offset)
+
+    def exact(self, v: np.ndarray, where: _Where) -> np.ndarray:
+        return v * where(self.scale) + where(self.offset)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """``min(max(v, lo), hi)``; None is no bound. Both are arrays of Fractions as in Linear."""
+
+    lo: np.ndarray | None = None
+    hi: np.ndarray | None = None
+
+    def enclose(self, v: Interval) -> Interval:
+        for bound, choose in ((self.lo, np.maximum), (self.hi, np.minimum)):
+            if bound is not None:
+                v = tuple(choose(*pair) for pair in zip(v, enclose(bound), strict=True))  # type: ignore[assignment]
+        return v
+
+    def exact(self, v: np.ndarray, where: _Where) -> np.ndarray:
+        v = v if self.lo is None else np.maximum(v, where(self.lo))
+        return v if self.hi is None else np.minimum(v, where(self.hi))
+
+
+@dataclass(frozen=True)
+class Round:
+    """To an integer, by one of QONNX's rounding modes (``ROUNDING``)."""
+
+    mode: str = "HALF_EVEN"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ROUNDING:
+            raise ValueError(f"rounding mode must be one of {', '.join(ROUNDING)}, not {self.mode!r}")
+
+    def enclose(self, v: Interval) -> Interval:
+        on_floats = ROUNDING[self.mode][0]
+        return on_floats(v[0]), on_floats(v[1])
+
+    def exact(self, v: np.ndarray, where: _Where) -> np.ndarray:
+        on_fraction = ROUNDING[self.mode][1]
+        return _each(lambda x: Fraction(on_fraction(x)), v)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """-1 below zero, else 1."""
+
+    def enclose(self, v: Interval) -> Interval:
+        return tuple(np.where(np.isnan(x), x, np.where(x >= 0, 1.0, -1.0)) for x in v)  # type: ignore[return-value]
+
+    def exact(self, v: np.ndarray, where: _Where) -> np.ndarray:
+        return _each(lambda x: Fraction(1 if x >= 0 else -1), v)
+
+
+Step = Linear | Clip | Round | Sign
+
+
+def _half(x: np.ndarray, *, away: bool) -> np.ndarray:
+    """Nearest integer with halves away from, or towards, zero. ``x - trunc(x)`` is exact, ``x + 0.5`` is not."""
+    whole = np.trunc(x)
+    rest = np.abs(x - whole)
+    return whole + np.copysign(rest >= 0.5 if away else rest > 0.5, x)
+
+
+def _outwards(x: Fraction, magnitude: Callable[[Fraction], int]) -> int:
+    """Rounds the magnitude, keeps the sign."""
+    return magnitude(x) if x >= 0 else -magnitude(-x)
+
+
+_Rounding = tuple[Callable[[np.ndarray], np.ndarray], Callable[[Fraction], int]]
+_HALF = Fraction(1, 2)
+#: QONNX's rounding modes, each for float64 arrays and for one Fraction.
+ROUNDING: dict[str, _Rounding] = {
+    "HALF_EVEN": (np.rint, round),
+    "CEIL": (np.ceil, math.ceil),
+    "FLOOR": (np.floor, math.floor),
+    "UP": (lambda x: np.copysign(np.ceil(np.abs(x)), x), lambda x: _outwards(x, math.ceil)),
+    "DOWN": (np.trunc, math.trunc),
+    "HALF_UP": (lambda x: _half(x, away=True), lambda x: _outwards(x, lambda m: math.floor(m + _HALF))),
+    "HALF_DOWN": (lambda x: _half(x, away=False), lambda x: _outwards(x, lambda m: math.ceil(m - _HALF))),
+}
+
+
+class _Where:
+    """Picks the elements of a broadcast array that are evaluated exactly."""
+
+    def __init__(self, shape: tuple[int, ...], index: tuple[np.ndarray, ...]) -> None:
+        self.shape, self.index = shape, index
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(array, self.shape)[self.index]
+
+
+def evaluate(steps: tuple[Step, ...], x: np.ndarray) -> np.ndarray:
+    """The chain's exact integer results for ``x`` (integers, floats or Fractions), int64 of the broadcast shape.
+
+    Raises ValueError when a result is not an integer or does not fit 64 bits.
+    """
+    interval = enclose(x)
+    with np.errstate(all="ignore"):  # infinities and NaNs are undecided, below
+        for step in steps:
+            interval = step.enclose(interval)
+        lo, hi = interval
+        decided = (lo == hi) & (np.abs(lo) < 2.0**53) & (lo == np.rint(lo))
+    result = np.where(decided, lo, 0.0).astype(np.int64)
+    index = np.nonzero(~decided)
+    if index[0].size:
+        where = _Where(result.shape, index)
+        value = rationals(where(np.asarray(x)))
+        for step in steps:
+            value = step.exact(value, where)
+        if any(v.denominator != 1 or abs(v.numerator) >= 2**63 for v in value):
+            raise ValueError("the steps do not end in an integer of 64 bits")
+        result[index] = value.astype(np.int64)
+    return result
+
+
+def enclose(values: np.ndarray) -> Interval:
+    """The tightest float64 intervals around exact values (integers, floats or Fractions)."""
+    values = np.asarray(values)
+    if values.dtype != object and (values.dtype.kind == "f" or np.abs(values).max(initial=0) <= 2**53):
+        floats = values.astype(np.float64)
+        return floats, floats
+    exact = values if values.dtype == object else rationals(values)
+    floats = _each(_to_float, exact).astype(np.float64)
+    error = np.sign(_each(lambda pair: _compare(*pair), _pairs(exact, floats)).astype(np.float64))
+    return _outside(floats, error)
+
+
+def _each(function: Callable, values: np.ndarray) -> np.ndarray:
+    result = np.empty(values.shape, dtype=object)
+    result.ravel()[:] = [function(v) for v in values.ravel()]
+    return result
+
+
+def _pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    result = np.empty(a.shape, dtype=object)
+    result.ravel()[:] = list(zip(a.ravel(), b.ravel().tolist(), strict=True))
+    return result
+
+
+def _to_float(x: Fraction) -> float:
+    try:
+        return float(x)
+    except OverflowError:
+        return math.copysign(math.inf, x)
+
+
+def _compare(exact: Fraction, rounded: float) -> int:
+    """The sign of ``exact - rounded``."""
+    return (exact > rounded) - (exact < rounded)
+
+
+def _outside(rounded: np.ndarray, error: np.ndarray) -> Interval:
+    """The interval around ``rounded + error``, of which only the sign of ``error`` is sure. NaN is an unknown error."""
+    down = np.where(error >= 0, rounded, np.nextafter(rounded, -np.inf))
+    up = np.where(error <= 0, rounded, np.nextafter(rounded, np.inf))
+    return down, up
+
+
+def _add(v: Interval, w: Interval) -> Interval:
+    """Interval sum; the rounding error is Knuth's two-sum."""
+
+    def bounds(a: np.ndarray, b: np.ndarray) -> Interval:
+        total = a + b
+        other = total - a
+        return _outside(total, (a - (total - other)) + (b - other))
+
+    return bounds(v[0], w[0])[0], bounds(v[1], w[1])[1]
+
+
+def _multiply(v: Interval, w: Interval) -> Interval:
+    """Interval product; the rounding error is Dekker's two-product."""
+
+    def split(a: np.ndarray) -> Interval:
+        big = a * _SPLITTER
+        high = big - (big - a)
+        return high, a - high
+
+    def bounds(a: np.ndarray, b: np.ndarray) -> Interval:
+        product = a * b
+        (a1, a0), (b1, b0) = split(a), split(b)
+        error = ((a1 * b1 - product) + a1 * b0 + a0 * b1) + a0 * b0
+        error = np.where(((a == 0) | (b == 0)), 0.0, np.where(np.abs(product) < _TINY, np.nan, error))
+        return _outside(product, error)
+
+    corners = [bounds(a, b) for a in dict(map(_by_id, v)).values() for b in dict(map(_by_id, w)).values()]
+    lo, hi = corners[0]
+    for down, up in corners[1:]:
+        lo, hi = np.minimum(lo, down), np.maximum(hi, up)
+    return lo, hi
+
+
+def _by_id(array: np.ndarray) -> tuple[int, np.ndarray]:
+    return id(array), array
