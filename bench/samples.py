@@ -1,0 +1,125 @@
+"""Where samples come from: a folder in the official MLPerf Tiny layout, a list in memory, or a random generator."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from accel.manifest import WIRES, Manifest, input_bytes
+from bench.errors import BenchError
+
+LABELS = "y_labels.csv"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One file of a data set: its bytes as they go over the wire, and its class.
+
+    With ``window`` and ``stride`` (bytes) the file is cut into overlapping inputs, whose scores are averaged.
+    """
+
+    file: str
+    data: bytes
+    label: int
+    window: int | None = None
+    stride: int | None = None
+
+    @property
+    def inputs(self) -> tuple[bytes, ...]:
+        """What the device is given, one after the other; a rest that fills no window is left out."""
+        if self.window is None or self.stride is None:
+            return (self.data,)
+        starts = range(0, len(self.data) - self.window + 1, self.stride)
+        return tuple(self.data[start : start + self.window] for start in starts)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples in their order. ``classes``: how many a label may name."""
+
+    name: str
+    classes: int
+    samples: tuple[Sample, ...]
+    labelled: bool = True
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits of sha256 over every name, label and byte: the same data set or not."""
+        total = hashlib.sha256()
+        for sample in self.samples:
+            total.update(f"{sample.file},{sample.label},{sample.window},{sample.stride},{len(sample.data)}\n".encode())
+            total.update(sample.data)
+        return total.hexdigest()[:16]
+
+
+def load_folder(folder: Path | str) -> Dataset:
+    """The samples that ``y_labels.csv`` in ``folder`` lists: ``file,classes,label[,window bytes,stride bytes]`` a line.
+
+    Raises `BenchError` that names file and line.
+    """
+    folder = Path(folder)
+    labels = folder / LABELS
+    try:
+        rows = [(number, row) for number, row in enumerate(csv.reader(labels.read_text().splitlines()), 1) if row]
+    except OSError as error:
+        raise BenchError(
+            f"{labels}: {error.strerror}; a folder of samples needs this file (file,classes,label)"
+        ) from error
+    samples: list[Sample] = []
+    counts: set[int] = set()
+    seen: set[str] = set()
+    for number, row in rows:
+        where = f"{labels}:{number}"
+        try:
+            file, (classes, label, *cut) = row[0].strip(), [int(cell) for cell in row[1:]]
+        except ValueError:
+            raise BenchError(f"{where}: expected file,classes,label[,window,stride], not {','.join(row)!r}") from None
+        if len(cut) not in (0, 2) or any(value < 1 for value in cut):
+            raise BenchError(f"{where}: window and stride must be two positive numbers of bytes, not {cut}")
+        if not 0 <= label < classes:
+            raise BenchError(f"{where}: label must lie within 0..{classes - 1}, not {label}")
+        if file in seen:
+            raise BenchError(f"{where}: {file} is listed twice")
+        try:
+            data = (folder / file).read_bytes()
+        except OSError as error:
+            raise BenchError(f"{where}: {folder / file}: {error.strerror}") from error
+        window, stride = cut if cut else (None, None)
+        samples.append(Sample(file, data, label, window, stride))
+        counts.add(classes)
+        seen.add(file)
+    if len(counts) != 1:
+        what = "no sample" if not counts else f"different numbers of classes ({', '.join(map(str, sorted(counts)))})"
+        raise BenchError(f"{labels}: {what}")
+    return Dataset(folder.name, counts.pop(), tuple(samples))
+
+
+def from_list(name: str, items: Iterable[tuple[str, bytes, int]], classes: int) -> Dataset:
+    """Samples held in memory: (file name, bytes, label)."""
+    samples = tuple(Sample(file, bytes(data), label) for file, data, label in items)
+    if not samples:
+        raise BenchError(f"data set {name}: no sample")
+    if wrong := [sample for sample in samples if not 0 <= sample.label < classes]:
+        raise BenchError(
+            f"data set {name}: {wrong[0].file}: label must lie within 0..{classes - 1}, not {wrong[0].label}"
+        )
+    if len({sample.file for sample in samples}) < len(samples):
+        raise BenchError(f"data set {name}: two samples have the same name")
+    return Dataset(name, classes, samples)
+
+
+def random_inputs(manifest: Manifest, count: int = 5) -> Dataset:
+    """Inputs drawn evenly from the input's type, always the same ones; without labels, so for performance only."""
+    kind = manifest.input.type
+    rng = np.random.default_rng(2206_11791)
+    levels = rng.integers(0, kind.levels, size=(count, manifest.input.elements))
+    wire = WIRES[manifest.input_encoding.wire]
+    width = "i" if wire.signed else "u"
+    numbers = (kind.lo + kind.step * levels).astype(f"<{width}{input_bytes(kind)}")
+    return Dataset("random", 1, tuple(Sample(f"random{i}", row.tobytes(), 0) for i, row in enumerate(numbers)), False)
