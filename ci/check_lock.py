@@ -1,7 +1,7 @@
-"""Whether requirements.lock and requirements-train.lock still agree with pyproject.toml; run by ci/lint, needs no network.
+"""Whether requirements.lock and requirements-train.lock still agree with pyproject.toml; run by ci/lint, offline.
 
-Every requirement of pyproject.toml must be pinned to a version that it allows, every pin of requirements.lock must have a
-hash, and the two files must not contradict each other.
+Every requirement of pyproject.toml must be pinned to a version that it allows, every pin of requirements.lock must
+have a hash, and the two files must not contradict each other.
 """
 
 from __future__ import annotations
