@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import tomllib
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from accel.manifest import InputEncoding
-from models import tasks
+from models import tasks, tomlfile
+from models.tomlfile import RegistryError
+
+__all__ = ["DEFAULT", "Entry", "Published", "RegistryError", "all", "find", "read"]
 
 ENTRIES = Path(__file__).parent / "entries"
 SHIPPED = Path(__file__).parent / "shipped"
 SUFFIXES = (".onnx", ".tflite")
-
-
-class RegistryError(ValueError):
-    """A model that is not known, or an entry that breaks the registry's rules."""
 
 
 @dataclass(frozen=True)
@@ -97,28 +95,18 @@ def find(name_or_path: str | Path) -> Entry:
 
 
 def read(path: Path) -> Entry:
-    """The entry in one TOML file, strictly: a field that is missing or unknown is a RegistryError."""
-    try:
-        data = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RegistryError(f"{path}: {error}") from None
-    data["name"] = path.stem
-    if "encoding" in data:
-        data["encoding"] = _build(InputEncoding, data["encoding"], f"{path}: encoding")
-    if "published" in data:
-        data["published"] = _build(Published, data["published"], f"{path}: published")
-    data["datasets"] = tuple(data.get("datasets", ()))
-    if data.get("trained_here"):
-        data["path"] = SHIPPED / str(data.get("file"))
-    entry: Entry = _build(Entry, data, str(path))
+    """The entry in one TOML file. Raises RegistryError with the file and the field."""
+    entry = tomlfile.read(Entry, path, name=path.stem, path=None)
     if entry.task not in tasks.TASKS:
         raise RegistryError(f"{path}: task must be one of {', '.join(tasks.TASKS)}, not {entry.task!r}")
-    if len(entry.sha256) != 64:
+    if not re.fullmatch("[0-9a-f]{64}", entry.sha256):
         raise RegistryError(f"{path}: sha256 must have 64 hexadecimal digits, not {entry.sha256!r}")
-    if entry.url is None and entry.origin is None and entry.path is None:
-        raise RegistryError(f"{path}: needs a url, or an origin that says what the file was made from")
     if stray := sorted(set(entry.accuracy) - set(entry.datasets)):
         raise RegistryError(f"{path}: accuracy on {stray[0]}, which is not one of its datasets")
+    if entry.trained_here:
+        return replace(entry, path=SHIPPED / entry.file)
+    if entry.url is None and entry.origin is None:
+        raise RegistryError(f"{path}: needs a url, or an origin that says what the file was made from")
     return entry
 
 
@@ -132,12 +120,3 @@ def _of_file(path: Path) -> Entry:
     return Entry(
         name=path.stem, title=path.name, task="custom", format=path.suffix[1:], file=path.name, sha256=digest, path=path
     )
-
-
-def _build(kind: Any, data: dict[str, Any], where: str) -> Any:
-    known = {f.name: f for f in fields(kind)}
-    if unknown := sorted(set(data) - set(known)):
-        raise RegistryError(f"{where}: unknown field {unknown[0]!r}")
-    if missing := [n for n, f in known.items() if f.default is f.default_factory is MISSING and n not in data]:
-        raise RegistryError(f"{where}: field {missing[0]!r} is missing")
-    return kind(**data)
