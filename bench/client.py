@@ -190,9 +190,15 @@ class Client:
             raise Garbled(f"{self.port}: {len(found)} lines m-{tag}-[…] in the reply to {command!r} instead of one")
         return found[0]
 
-    def ask_numbers(self, command: str, tag: str) -> list[int]:
-        """As `ask`, for integers separated by commas."""
-        text = self.ask(command, tag)
+    def ask_surely(self, command: str, tag: str) -> str:
+        """As `ask`, twice: for what nothing else would show to be wrong. Raises `Garbled` when the answers differ."""
+        first, second = self.ask(command, tag), self.ask(command, tag)
+        if first != second:
+            raise Garbled(f"{self.port}: two answers to {command!r}: {first[:60]} and {second[:60]}")
+        return first
+
+    def numbers(self, text: str, tag: str) -> list[int]:
+        """The integers of a list separated by commas. Raises `Garbled`."""
         if not re.fullmatch(r"-?\d+(,-?\d+)*", text):
             raise Garbled(f"{self.port}: m-{tag}-[{text[:60]}] is not a list of integers")
         return [int(number) for number in text.split(",")]

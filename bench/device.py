@@ -41,11 +41,12 @@ def run_input(
         inference = client.infer(inferences, warmup)
         if expected is None:
             return Outcome(inference, None)
-        answer = Expected(tuple(client.ask_numbers("scores", "scores")), inference.results)
+        answer = Expected(tuple(client.numbers(client.ask("scores", "scores"), "scores")), inference.results)
         if answer != expected:
             client.verify(data)
             again = Expected(
-                tuple(client.ask_numbers("scores", "scores")), tuple(client.ask("results", "results").split(","))
+                tuple(client.numbers(client.ask("scores", "scores"), "scores")),
+                tuple(client.ask("results", "results").split(",")),
             )
             if again != answer:
                 raise Garbled(f"{client.port}: the device printed one output in two ways")
@@ -58,11 +59,11 @@ def cycle_counters(client: Client) -> Cycles:
     """Cycle and stall counters of the last inference. Engines without stall counters have no streams."""
 
     def once() -> Cycles:
-        counters = client.ask_numbers("cycles", "cycles")
+        counters = client.numbers(client.ask_surely("cycles", "cycles"), "cycles")
         if len(counters) != 3:
             raise Garbled(f"{client.port}: m-cycles-[…] has {len(counters)} numbers instead of 3")
         try:
-            stalls = client.ask("stalls", "stalls")
+            stalls = client.ask_surely("stalls", "stalls")
         except DeviceError:
             stalls = ""
         numbers = [int(number) for number in stalls.split(",")] if re.fullmatch(r"\d+(,\d+)*", stalls) else []
@@ -83,20 +84,20 @@ def check_device(client: Client, manifest: Manifest, *, engine: str, clock_hz: i
         return BenchError(f"{client.port}: {what}. {advice}")
 
     def once() -> int:
-        task = client.ask("profile", "model")
+        task = client.ask_surely("profile", "model")
         if task != manifest.task:
             raise wrong(f"the device runs the task {task}, not {manifest.task} of model {manifest.name}")
         try:
-            found = client.ask("hash", "hash")
+            found = client.ask_surely("hash", "hash")
         except DeviceError as error:
             if "Model mismatch" in str(error):
                 raise wrong(f"firmware and gateware are of different builds ({error})") from error
             raise
         if found.lower() != manifest.hash:
             raise wrong(f"the device holds model {found}, not {manifest.hash} ({manifest.name})")
-        if (running := client.ask("engine", "engine")) != engine:
+        if (running := client.ask_surely("engine", "engine")) != engine:
             raise wrong(f"the device runs engine {running}, not {engine}")
-        (clock,) = client.ask_numbers("clock", "clock")
+        clock = client.numbers(client.ask_surely("clock", "clock"), "clock")[0]
         if clock < 1 or clock_hz not in (None, clock):
             raise wrong(f"the device runs at {clock} Hz, not {clock_hz} Hz")
         return clock

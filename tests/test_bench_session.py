@@ -1,0 +1,284 @@
+"""Whole benchmarks against a device made of Python: what is on the disk afterwards, whatever happened on the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_device import FakeDevice, TcpLine, make_inputs, make_model
+from rich.console import Console
+
+from accel.manifest import Manifest
+from bench import (
+    BenchError,
+    Dataset,
+    Interrupted,
+    Results,
+    Sample,
+    Target,
+    bench,
+    from_list,
+    random_inputs,
+    record_step,
+)
+from bench.performance import WindowLength
+
+COUNT = 12
+
+
+@pytest.fixture
+def model_dir(tmp_path: Path) -> Path:
+    make_model(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def device(model_dir: Path) -> FakeDevice:
+    return FakeDevice.of(model_dir)
+
+
+@pytest.fixture
+def dataset(device: FakeDevice) -> Dataset:
+    items = [(f"{i:02}.bin", data, i % 4) for i, data in enumerate(make_inputs(device.manifest, COUNT))]
+    return from_list("random", items, 4)
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def run(device: FakeDevice, mode: str, dataset: Dataset | None, folder: Path, **more: object) -> tuple[Results, str]:
+    """One benchmark; the results, and what was printed."""
+    console = quiet()
+    with TcpLine(device) as wire:
+        target = Target(board="sim", port=wire.url, simulated=True)
+        results = bench(
+            target=target,
+            mode=mode,
+            model_dir=folder.parent / "model",
+            out_dir=folder,
+            dataset=dataset,
+            console=console,
+            **more,  # type: ignore[arg-type]
+        )
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return results, file.getvalue()
+
+
+def test_both_modes_share_a_folder(tmp_path: Path, device: FakeDevice, dataset: Dataset) -> None:
+    out = tmp_path / "out"
+    synthesis = {"device": "xc7a100tcsg324-1", "lut": 290, "ff": 190, "bram36": 0.5, "dsp": 8, "stage": "synthesis"}
+    record_step(out, "synthesis", tools={"yosys": "0.70"}, seconds={"synthesis": 12.5}, resources=synthesis)
+    record_step(out, "zz-again", resources={**synthesis, "lut": 1, "stage": "estimate"})
+    _, shown = run(device, "performance", dataset, out)
+    data = json.loads((out / "results.json").read_text())
+    names = (
+        "schema model board engine mode samples accuracy auc latency_us throughput_inf_per_s cycles clock_hz resources"
+    )
+    assert " ".join(data) == names + " fmax_hz energy_uj bit_exact tools seconds"
+    assert (data["schema"], data["model"], data["board"], data["engine"]) == (1, "tiny", "sim", "stream")
+    assert (data["mode"], data["samples"], data["accuracy"], data["auc"]) == ("performance", 5, None, None)
+    # 12.5 µs an inference by the device's clock, which wraps on the way.
+    assert data["latency_us"]["windows"] == [12.5] * 5
+    assert data["latency_us"]["median"] == 12.5
+    assert data["latency_us"]["note"] == (
+        "Cycles of the simulated SoC at 100 MHz, in windows of at least 5 ms of simulated time."
+    )
+    assert all(5_000 <= n * 12.5 < 15_000 for n in data["latency_us"]["inferences"])
+    assert data["throughput_inf_per_s"] == 80_000
+    assert data["cycles"] == {"accelerator": 990, "face": 1020, "inference": 1050, "streams": [[10, 20], [30, 40]]}
+    assert (data["clock_hz"], data["resources"]) == (100_000_000, synthesis)
+    assert data["bit_exact"] == {"samples": 5, "mismatches": 0}
+    assert data["tools"]["amaranth"] == "0.5.10" and data["tools"]["yosys"] == "0.70"
+    assert data["seconds"] == {"compile": 1.5, "synthesis": 12.5}
+    assert re.search("latency, median .* 12.5 µs", shown)
+
+    results, shown = run(device, "accuracy", dataset, out)
+    right = sum(row.split(",")[1] == row.split(",")[2] for row in (out / "samples.csv").read_text().splitlines()[1:])
+    assert (results.mode, results.samples, results.accuracy) == ("accuracy", COUNT, right / COUNT)
+    assert results.latency_us is not None and results.latency_us.windows == [12.5] * 5
+    assert (results.bit_exact.samples, results.bit_exact.mismatches) == (COUNT, 0)
+    assert Results.load(out) == results
+    written = (out / "results.txt").read_text()
+    assert re.search(r"^\d{4}\.\d{6} ulp-mlperf: Median throughput is  80000.000 inf./sec.$", written, re.M)
+    assert re.search(rf"^\d{{4}}\.\d{{6}} ulp-mlperf: Top-1: {100 * right / COUNT:.1f}$", written, re.M)
+    # Once more: everything is there, nothing is run.
+    before = len(device.commands)
+    again, shown = run(device, "accuracy", dataset, out)
+    assert again == results
+    assert f"going on after {COUNT} of {COUNT} samples" in shown
+    assert not [text for text in device.commands[before:] if text.startswith("infer")]
+
+
+@pytest.mark.parametrize("end", ["interrupt", "dead", "torn"])
+def test_a_run_cut_short_ends_as_if_it_had_not_been(
+    tmp_path: Path, device: FakeDevice, dataset: Dataset, end: str
+) -> None:
+    whole, _ = run(device, "accuracy", dataset, tmp_path / "whole")
+    out = tmp_path / "cut"
+    start = len(device.commands)
+
+    def behaviour(number: int, text: str) -> str | None:
+        done = sum(command.startswith("infer") for command in device.commands[start:])
+        return "dead" if done == 8 and end != "interrupt" else None
+
+    device.behaviour = behaviour
+    right_reference = device.reference
+
+    def reference(inputs: list[bytes]) -> object:
+        if end == "interrupt" and len(device.commands) > start + 60:
+            raise KeyboardInterrupt
+        return right_reference(inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.session.SIMULATED_TIME_SCALE", 0.01)
+        patch.setattr("bench.accuracy.REFERENCE_BATCH", 1)
+        with pytest.raises(Interrupted if end == "interrupt" else BenchError) as caught:
+            run(device, "accuracy", dataset, out, reference=reference)
+    rows = len((out / "samples.csv").read_text().splitlines()) - 1
+    assert 0 < rows < COUNT
+    kept = f"{rows} of {COUNT} samples are kept in {out / 'samples.csv'}; run the same command again to go on."
+    assert str(caught.value).endswith(kept)
+    assert not (out / "results.json").exists()
+    if end == "torn":  # the machine itself went down while a line was being written
+        with (out / "samples.csv").open("a") as file:
+            file.write("11.bin,3,1,0.1")
+    device.behaviour, device.dead = lambda number, text: None, False
+    before = len(device.commands)
+    resumed, shown = run(device, "accuracy", dataset, out)
+    assert f"going on after {rows} of {COUNT} samples" in shown
+    assert sum(text.startswith("infer") for text in device.commands[before:]) == COUNT - rows
+    assert resumed == whole
+    assert (out / "samples.csv").read_bytes() == (tmp_path / "whole" / "samples.csv").read_bytes()
+
+
+def test_what_belongs_to_others_is_set_aside(tmp_path: Path, device: FakeDevice, dataset: Dataset) -> None:
+    out = tmp_path / "out"
+    run(device, "accuracy", dataset, out)
+    first = (out / "samples.csv").read_bytes()
+    # Other samples: the old ones stay beside.
+    other = from_list("other", [(s.file, s.data[::-1], s.label) for s in dataset.samples], 4)
+    run(device, "accuracy", other, out)
+    assert (out / "samples-old-1.csv").read_bytes() == first
+    # Another model: results go as well.
+    results = (out / "results.json").read_bytes()
+    manifest = replace(Manifest.load(tmp_path / "model"), hash="00c0ffee")
+    manifest.save(tmp_path / "model")
+    device.manifest = manifest
+    run(device, "performance", dataset, out)
+    assert (out / "results-8f3a91c2-1.json").read_bytes() == results
+    assert (out / "samples-8f3a91c2-1.csv").exists() and not (out / "samples.csv").exists()
+    assert Results.load(out).accuracy is None
+
+
+def test_mismatches_are_counted_and_listed(tmp_path: Path, device: FakeDevice, dataset: Dataset) -> None:
+    bad = {dataset.samples[2].data, dataset.samples[9].data}
+    device.wrong = lambda data, right: replace(right, integers=right.integers[::-1]) if data in bad else right
+    results, shown = run(device, "accuracy", dataset, tmp_path / "out")
+    assert (results.bit_exact.samples, results.bit_exact.mismatches) == (COUNT, 2)
+    assert "2 samples differ from the exact reference: 02.bin, 09.bin" in shown
+    assert json.loads((tmp_path / "out" / "samples.json").read_text())["mismatches"] == ["02.bin", "09.bin"]
+    # They survive a later run that only looks at the first five inputs.
+    device.wrong = lambda data, right: right
+    results, _ = run(device, "performance", dataset, tmp_path / "out")
+    assert (results.bit_exact.samples, results.bit_exact.mismatches) == (COUNT, 2)
+
+
+def test_windows_of_the_right_length(tmp_path: Path, device: FakeDevice, dataset: Dataset) -> None:
+    """On a board at least 10 s and less than 30 s, also where the pace changes; one long inference is a window."""
+    length = WindowLength(10_000_000, 30_000_000)
+
+    def behaviour(number: int, text: str) -> str | None:
+        if sum(command.startswith("infer") for command in device.commands) == 6:
+            device.latency_us = 4.25
+        return None
+
+    device.behaviour = behaviour
+    results, _ = run(device, "performance", dataset, tmp_path / "out", window=length)
+    assert results.latency_us is not None
+    windows = [n * us for n, us in zip(results.latency_us.inferences, results.latency_us.windows, strict=True)]
+    assert all(9_999_999 <= us < 30_000_000 for us in windows)
+    assert results.latency_us.windows[0] > 12 and results.latency_us.windows[-1] < 5
+    device.behaviour, device.latency_us = lambda number, text: None, 41_000_000.0
+    results, _ = run(device, "performance", dataset, tmp_path / "slow", window=length)
+    assert results.latency_us is not None and results.latency_us.inferences == [1] * 5
+    device.latency_us = 0.0
+    with pytest.raises(
+        BenchError, match="1000000000 inferences took 0 µs by the device's clock, which does not hold still"
+    ):
+        run(device, "performance", dataset, tmp_path / "stopped", window=length)
+
+
+def test_the_wrong_device(tmp_path: Path, model_dir: Path, device: FakeDevice, dataset: Dataset) -> None:
+    right = device.manifest
+
+    def error(**said: object) -> str:
+        device.manifest = replace(right, **{k: v for k, v in said.items() if hasattr(right, k)})  # type: ignore[arg-type]
+        device.engine = str(said.get("engine", "stream"))
+        with TcpLine(device) as wire:
+            target = Target(board="sim", port=wire.url, clock_hz=int(str(said.get("built_for", 100_000_000))))
+            with pytest.raises(BenchError) as caught:
+                bench(target=target, mode="performance", model_dir=model_dir, out_dir=tmp_path / "out", dataset=dataset)
+        return str(caught.value).replace(wire.url, "PORT")
+
+    advice = ". Build and load it: make BOARD=sim MODEL=tiny ENGINE=stream build load"
+    assert error(hash="12345678") == "PORT: the device holds model 12345678, not 8f3a91c2 (tiny)" + advice
+    assert error(task="ic01") == "PORT: the device runs the task ic01, not tiny01 of model tiny" + advice
+    assert error(engine="cpu") == "PORT: the device runs engine cpu, not stream" + advice
+    assert error(built_for=75_000_000) == "PORT: the device runs at 100000000 Hz, not 75000000 Hz" + advice
+    device.manifest = right
+    said = "e-[Model mismatch: gateware 12345678, firmware 8f3a91c2]"
+    device.behaviour = lambda number, text: None
+    obey = device.obey
+    device.obey = lambda text: [said] if text == "hash" else obey(text)  # type: ignore[method-assign]
+    assert f"firmware and gateware are of different builds (PORT: the device answered {said}" in error()
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_what_cannot_be_run_is_said_before_it_starts(tmp_path: Path, model_dir: Path, dataset: Dataset) -> None:
+    def error(mode: str, samples: Dataset | None) -> str:
+        target = Target(board="sim", port="nowhere", simulated=True)
+        with pytest.raises(BenchError) as caught:
+            bench(target=target, mode=mode, model_dir=model_dir, out_dir=tmp_path / "out", dataset=samples)
+        return str(caught.value)
+
+    manifest = Manifest.load(model_dir)
+    assert error("speed", dataset) == "mode must be one of performance, accuracy, energy, not 'speed'"
+    assert error("energy", dataset).startswith("MODE=energy needs what Headrace does not drive: an IO manager between")
+    way = "give a folder with y_labels.csv"
+    assert error("accuracy", None) == f"accuracy mode of tiny needs samples; {way}"
+    assert error("accuracy", random_inputs(manifest)) == f"accuracy mode of tiny needs samples; {way}"
+    few = replace(dataset, samples=dataset.samples[:3])
+    assert error("performance", few) == "performance mode needs 5 samples; random has 3"
+    short = replace(dataset, samples=(*dataset.samples[:5], Sample("x.bin", b"123", 0)))
+    assert error("performance", short) == (
+        "random: x.bin gives inputs of 3 bytes, but tiny takes 70; the samples belong to another model"
+    )
+    assert error("accuracy", replace(dataset, classes=9)) == "random has 9 classes, but tiny has 4 outputs"
+    with pytest.raises(BenchError, match="engine must be one of stream, cfu, cpu, not 'steam'"):
+        Target(board="sim", port="x", engine="steam")
+    (model_dir / "graph.npz").unlink()
+    assert "graph.npz: the exact reference cannot be read" in error("performance", dataset)
+
+
+def test_anomaly_detector(tmp_path: Path) -> None:
+    """One score a window, averaged a file; AUC instead of Top-1."""
+    manifest = make_model(tmp_path / "model", inputs=64, classes=64, head="mse")
+    device = FakeDevice.of(tmp_path / "model")
+    files = [data + data[:32] for data in make_inputs(manifest, 6)]
+    samples = tuple(Sample(f"{i}.bin", data, i % 2, 64, 16) for i, data in enumerate(files))
+    results, _ = run(device, "accuracy", Dataset("ad", 2, samples), tmp_path / "out")
+    assert results.accuracy is None and results.bit_exact.samples == 6
+    scores = []
+    for sample in samples:
+        assert len(sample.inputs) == 3
+        scores.append(sum(float(one.results[0]) for one in device.reference(sample.inputs)) / 3)
+    pairs = [(a > b) + (a == b) / 2 for a in scores[1::2] for b in scores[::2]]
+    assert results.auc == sum(pairs) / len(pairs)
+    row = (tmp_path / "out" / "samples.csv").read_text().splitlines()[1].split(",")
+    assert row == ["0.bin", "0", f"{scores[0]:.6f}", f"{scores[0]:.6f}"]
