@@ -40,6 +40,7 @@ class Step:
 
     ``what`` is said before it starts. These decide whether it is done again: ``inputs``, bytes of files or folders;
     ``settings``, values fit for JSON; ``code``, the source of packages of Headrace; ``tools``, name to version.
+    ``stale``: records of later steps that this one makes untrue when it is done.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Step:
     settings: Mapping[str, Any] = field(default_factory=dict)
     code: Sequence[str] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    stale: Sequence[str] = ()
 
     def key(self) -> str:
         """64 hexadecimal digits that change when the step has to be done again."""
@@ -78,7 +80,9 @@ class Runner:
             return False
         self.say(f"{step.name}: {step.what}")
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.unlink(missing_ok=True)
+        for name in (step.name, *step.stale):
+            stamp.with_name(f"{name}.key").unlink(missing_ok=True)
+            stamp.with_name(f"{name}.json").unlink(missing_ok=True)
         remove(step.folder)
         step.folder.mkdir(parents=True)
         log = self.out_dir / "logs" / f"{step.name}.log"

@@ -106,6 +106,19 @@ print(Runner(Path(sys.argv[1])).run(Step("make", "a file", folder, action)))
     assert done.stdout.endswith("True\n") and (out / "steps/make.key").exists()
 
 
+def test_a_step_makes_later_records_stale(tmp_path: Path, source: Path) -> None:
+    runner = Runner(tmp_path / "build", lambda line: None)
+    later = Step("later", "copy.txt to later.txt", tmp_path / "build" / "later", lambda: None)
+    first = replace(copying(tmp_path, source), stale=["later"])
+    runner.run(first)
+    runner.run(later)
+    runner.run(first)  # nothing changed, nothing is stale
+    assert (tmp_path / "build/steps/later.json").exists() and runner.run(later) is False
+    source.write_text("two")
+    runner.run(first)
+    assert not (tmp_path / "build/steps/later.json").exists() and runner.run(later) is True
+
+
 def test_a_failed_step_names_its_log(tmp_path: Path) -> None:
     out = tmp_path / "build"
 

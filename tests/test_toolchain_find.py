@@ -1,0 +1,75 @@
+"""Finding tools, and `headrace doctor`: real tools, tools too old, broken or missing on a faked PATH."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolchain.find import TOOLS, Tool, check, check_all, package, version_of
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def doctor(**environment: str) -> subprocess.CompletedProcess:
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "COLUMNS": "60", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "headrace", "doctor"], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_every_required_tool_is_here_with_a_version() -> None:
+    for found in check_all():
+        if found.tool.required:
+            assert found.found, f"{found.tool.name}: {found.reason}"
+            assert re.fullmatch(r"\d+(\.\w+)+", found.version), (found.tool.name, found.version)
+
+
+def test_doctor_lists_each_tool_on_a_line_of_its_own(tmp_path: Path) -> None:
+    done = doctor(HEADRACE_DATA=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[: len(TOOLS)]] == [tool.name for tool in TOOLS]
+    assert lines[-2:] == [f"HEADRACE_DATA: {tmp_path}", "All that make bench and make test need is there."]
+    assert f"HEADRACE_DATA: {tmp_path / 'no'}: no such folder" in doctor(HEADRACE_DATA=str(tmp_path / "no")).stdout
+
+
+def test_path_is_honoured_and_a_broken_tool_is_reported(tmp_path: Path) -> None:
+    fake = tmp_path / "bin"
+    script(fake / "yosys", "echo 'Yosys 0.99+7 (git sha1 0000000)'")
+    gcc = script(fake / "riscv64-unknown-elf-gcc", "echo riscv64-unknown-elf-gcc 12.2.0")
+    script(fake / "riscv64-unknown-elf-objcopy", "")
+    cxx = script(fake / "g++", "echo 'cannot find cc1plus' >&2; exit 1")
+    done = doctor(PATH=str(fake))
+    line = {text.split("  ")[0]: text for text in done.stdout.splitlines()}
+    assert f"0.99+7         {fake}/yosys" in line["Yosys"]
+    assert f"12.2.0         {gcc}" in line["RISC-V C compiler"]
+    assert (
+        f"{cxx} does not run (cannot find cc1plus) → on Debian and Ubuntu: sudo apt install g++"
+        in (line["C++ compiler"])
+    )
+    assert "not on PATH → on Debian and Ubuntu: sudo apt install make" in line["make"]
+    assert done.returncode == 1
+    assert done.stderr == "headrace: C++ compiler missing; the list above says how to get it\n"
+
+    # An old Yosys is passed over for the wheel's.
+    script(fake / "yosys", "echo 'Yosys 0.23 (git sha1 0000000)'")
+    assert "(pyosys)" in next(text for text in doctor(PATH=str(fake)).stdout.splitlines() if text.startswith("Yosys"))
+
+
+def test_missing_packages_and_silent_programs(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"^not installed$"):
+        package("no-such-package", "no_such_package")
+    silent = script(tmp_path / "silent", "exit 3")
+    with pytest.raises(RuntimeError, match=re.escape(f"{silent} does not run (silent)")):
+        version_of([str(silent)])
+    assert version_of([str(script(tmp_path / "plain", "echo hello"))]) == "unknown"
+    missing = check(Tool("x", "nothing", False, "", lambda: package("no-such-package", "no_such_package")))
+    assert missing.found is None and missing.reason == "not installed" and missing.version == "–"
