@@ -1,0 +1,25 @@
+/* What the protocol and the engines need of the machine they run on. uart.c, timer.c and the linker script
+ * provide it on the SoC, ../host/device.c in a process. */
+#ifndef DEVICE_H
+#define DEVICE_H
+
+#include <stdint.h>
+
+#include "model.h"
+
+/* The DMA window: db buffer, input (where the payload has to be converted) and output, at the offsets in model.h. Not cached. */
+extern volatile uint8_t device_memory[MODEL_MEMORY_BYTES];
+
+void device_put(char c);       /* Sends a byte; waits while the transmitter is full. */
+int device_get(void);          /* The next received byte (0 to 255), or -1 where none has come. Never waits. */
+uint64_t device_cycles(void);  /* Clock cycles since power-up. */
+uint32_t device_clock(void);   /* Clock cycles a second. */
+
+/* An element of the last output, composed of bytes: device_memory has no other type and the order is the contract's. */
+static inline int32_t device_output(uint32_t index)
+{
+    const volatile uint8_t *p = device_memory + MODEL_OUTPUT_OFFSET + 4 * index;
+    return (int32_t)(p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+}
+
+#endif
