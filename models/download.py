@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import http.client
 import os
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -131,6 +132,8 @@ def download(url: str, part: Path, advance: Callable[[int, int | None], None], *
                 break
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", None) or error or type(error).__name__)
+            if isinstance(getattr(error, "reason", None), socket.gaierror):
+                break  # no connection, or no such host: asking again does not help
     kept = part.stat().st_size if part.exists() else 0
     resume = f" {kept} bytes are kept and the next run goes on from there;" if kept else ""
     raise FetchError(f"{url} cannot be downloaded: {reason};{resume} or {advice}")

@@ -48,7 +48,10 @@ def fetch_dataset(name: str) -> Path:
         if known.kind == "local":
             raise FetchError(f"{name} cannot be downloaded: {known.origin}. Make it, then {advice}")
         part = target.with_name(f"{name}.part")
-        _build(part, known, advice)
+        try:
+            _build(part, known, advice)
+        except official.LayoutError as error:
+            raise FetchError(str(error)) from None
         _keep_aside_unless_right(part, known)
         part.replace(target)
     if known.kind == "local":

@@ -86,7 +86,7 @@ def find(name_or_path: str | Path) -> Entry:
         return _of_file(path)
     if path.suffix in SUFFIXES or path.exists():
         raise RegistryError(f"{path}: there is no such model file")
-    close = difflib.get_close_matches(str(name_or_path), known, n=3, cutoff=0.4)
+    close = difflib.get_close_matches(str(name_or_path), known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise RegistryError(
         f"no model is called {str(name_or_path)!r}. {hint}Known: {', '.join(known)}; "

@@ -20,11 +20,11 @@ MEMBER = "cifar-10-batches-bin/test_batch.bin"
 RECORD = 1 + 3 * 32 * 32  # label, then the red, green and blue planes
 
 
-def build(folder: Path, positions: Sequence[int], archive: download.File = ARCHIVE) -> None:
+def build(folder: Path, positions: Sequence[int]) -> None:
     """Write the sample of each row of the index in ``folder``; ``positions`` are their places in the test set."""
-    with tarfile.open(download.fetch(archive)) as tar:
+    with tarfile.open(download.fetch(ARCHIVE)) as tar:
         member = tar.extractfile(MEMBER)
-        assert member is not None, f"{archive.path} has no {MEMBER}"
+        assert member is not None, f"{ARCHIVE.path} has no {MEMBER}"
         records = np.frombuffer(member.read(), np.uint8).reshape(-1, RECORD)
     for (name, label), position in zip(official.files(folder), positions, strict=True):
         record = records[position]

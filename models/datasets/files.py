@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from models import download
@@ -13,12 +13,8 @@ CONNECTIONS = 8
 
 def build(folder: Path, url: str, *, sample_bytes: int, advice: str) -> None:
     """Download every file of the index in ``folder`` that is not there yet in full length."""
-    missing = []
     names = [name for name, _ in official.files(folder)]
-    for name in names:
-        file = folder / name
-        if not file.exists() or file.stat().st_size != sample_bytes:
-            missing.append(name)
+    missing = [n for n in names if not (folder / n).exists() or (folder / n).stat().st_size != sample_bytes]
 
     def bring(name: str) -> None:
         part = folder / f"{name}.part"
@@ -26,5 +22,11 @@ def build(folder: Path, url: str, *, sample_bytes: int, advice: str) -> None:
         part.replace(folder / name)
 
     with download.progress(folder.stem, unit="files") as advance, ThreadPoolExecutor(CONNECTIONS) as pool:
-        for done, _ in enumerate(pool.map(bring, missing), len(names) - len(missing) + 1):
-            advance(done, len(names))
+        jobs = [pool.submit(bring, name) for name in missing]
+        try:
+            for done, job in enumerate(as_completed(jobs), len(names) - len(missing) + 1):
+                job.result()
+                advance(done, len(names))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
