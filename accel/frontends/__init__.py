@@ -1,1 +1,13 @@
-"""Model files to Graphs."""
+"""Frontends: from a model file to a Graph on integers, exactly.
+
+``load`` finds the file's format. An ONNX file becomes plain records in ``onnx_file``; ``interpreter`` walks them and
+calls one handler an operator (``elementwise``, ``quantizers``, ``layout``, ``dense``, ``heads``), each of which maps
+what its inputs stand for to what its result stands for (``values``), and may append integer operators to the graph
+(``builder``).
+"""
+
+from accel.frontends.errors import FrontendError
+from accel.frontends.interpreter import Encoding
+from accel.frontends.model_file import load
+
+__all__ = ["Encoding", "FrontendError", "load"]

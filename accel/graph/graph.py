@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
@@ -55,11 +55,13 @@ class Operator(Protocol):
     @property
     def output(self) -> str: ...
 
-    def infer(self, *inputs: Tensor) -> Tensor:
-        """The output tensor, with the tightest type that holds every reachable value. Raises GraphError."""
+    @property
+    def infer(self) -> Callable[..., Tensor]:
+        """Called with the input tensors: the output tensor, of a type that holds every value. Raises GraphError."""
 
-    def run(self, *inputs: np.ndarray) -> np.ndarray:
-        """The output for int64 arrays of shape (batch, *shape)."""
+    @property
+    def run(self) -> Callable[..., np.ndarray]:
+        """Called with int64 arrays of shape (batch, *shape): the output as such an array."""
 
 
 @dataclass(frozen=True)

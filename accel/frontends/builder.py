@@ -1,0 +1,128 @@
+"""The graph under construction: integer operators in a row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from accel.frontends.errors import RefusalError
+from accel.frontends.values import Constant, Stream, Value
+from accel.graph import Activation, Operator, Tensor
+
+WIDEST = 16  # bits of weights and activations
+BUDGET = 2**21  # elements of constants in exact arithmetic: seconds
+Kind = TypeVar("Kind", Constant, Stream)
+
+
+class Builder:
+    """Collects operators; ``input`` is the graph's input as soon as an operator reads it."""
+
+    def __init__(self, input_name: str) -> None:
+        self.input_name = input_name
+        self.input: Tensor | None = None
+        self.operators: list[Operator] = []
+        self._names = {input_name}
+        self._budget = BUDGET
+
+    def spend(self, elements: int) -> None:
+        """Counts exact arithmetic on constants, so that no file takes for ever."""
+        self._budget -= elements
+        if self._budget < 0:
+            raise RefusalError("takes too much arithmetic on constants", "fold the constants before exporting")
+
+    def unique(self, name: str) -> str:
+        """A name for an operator and its output that nothing else has."""
+        candidate, count = name, 1
+        while candidate in self._names:
+            count += 1
+            candidate = f"{name}_{count}"
+        self._names.add(candidate)
+        return candidate
+
+    def emit(self, operator: Operator, source: Tensor) -> Tensor:
+        """Appends the operator and returns its output."""
+        self.operators.append(operator)
+        return operator.infer(source)
+
+    def integers(self, stream: Stream, widest: int = WIDEST) -> tuple[Stream, Tensor]:
+        """The stream without pending steps, and its source: what it holds has become a tensor of the graph."""
+        stream = stream.closed()
+        if stream.source is None:
+            raise RefusalError(
+                "reads the input, which is not quantized",
+                "quantize the input in the model, or say what integers the wire carries (Encoding)",
+            )
+        if stream.levels is None:
+            raise RefusalError(
+                "needs integers, but what it reads is not quantized after its last operator",
+                "put a Quant node before it",
+            )
+        if stream.levels.width > widest:
+            raise RefusalError(
+                f"reads integers of {stream.levels.width} bits ({stream.levels})",
+                f"quantize them to {widest} bits or fewer",
+            )
+        source = self._fixed(stream.source)
+        if stream.steps and not _is_identity(stream, source):
+            name = self.unique(stream.name)
+            source = self.emit(Activation(name, (source.name,), name, stream.steps, stream.levels), source)
+        return replace(stream, source=source, steps=()), source
+
+    def _fixed(self, source: Tensor) -> Tensor:
+        """The source, which becomes the graph's input for good if that is what it is."""
+        if source.name not in ("", self.input_name):
+            return source
+        source = replace(source, name=self.input_name)
+        if self.input is not None and self.input.type != source.type:
+            raise RefusalError(
+                "reads the input in another quantization than an earlier node", "quantize the input once"
+            )
+        self.input = source
+        return source
+
+
+def _is_identity(stream: Stream, source: Tensor) -> bool:
+    """Whether the steps change no value that the source can take, so that no operator is needed."""
+    if source.type != stream.levels or source.type.levels > 2**WIDEST:
+        return False
+    values = np.arange(source.type.lo, source.type.hi + 1, source.type.step)
+    activation = Activation("", ("",), "", stream.steps, stream.levels)
+    if activation.channels > 1:  # test the ends of each channel first: the whole takes memory
+        ends = np.repeat(values[[0, -1], None], source.size, axis=1)
+        if (activation.run(ends) != ends).any():
+            return False
+    return bool((activation.run(np.repeat(values[:, None], activation.channels, axis=1)) == values[:, None]).all())
+
+
+def operand(value: Value | None, kind: type[Kind], what: str) -> Kind:
+    """The value as a constant or a stream, whichever the operator needs there."""
+    if isinstance(value, kind):
+        return value
+    if value is None:
+        raise RefusalError(f"{what} is missing")
+    if isinstance(value, Constant):
+        raise RefusalError(f"{what} must depend on the input, but is constant", "fold constants before exporting")
+    if kind is Constant:
+        raise RefusalError(f"{what} must be constant, but depends on the input", "branches that join cannot be read")
+    raise RefusalError(f"{what} comes from a Softmax, ArgMax or TopK", "these are read only at the end of the network")
+
+
+def arguments(values: tuple[Value | None, ...], least: int, most: int) -> tuple[Value | None, ...]:
+    """The operator's inputs, with None for those left out at the end."""
+    if not least <= len(values) <= most:
+        expected = str(least) if least == most else f"{least} to {most}"
+        raise RefusalError(f"has {len(values)} inputs instead of {expected}")
+    return values + (None,) * (most - len(values))
+
+
+def per_axis(constant: Constant, axis: int, rank: int, what: str) -> np.ndarray:
+    """A vector of Fractions along one axis (or a scalar), shaped to broadcast against a tensor of that rank."""
+    if constant.numbers.size == 1:
+        return constant.exact().reshape(1)
+    if len(constant.shape) != 1 or not -rank <= axis < rank:
+        raise RefusalError(f"{what} of shape {constant.shape} do not fit axis {axis} of {rank} dimensions")
+    shape = [1] * rank
+    shape[axis] = constant.numbers.size
+    return constant.exact().reshape(shape)

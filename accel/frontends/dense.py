@@ -1,0 +1,138 @@
+"""MatMul and Gemm with constant weights: the integers in the weights, and what becomes of scales and offsets."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from accel.frontends.builder import WIDEST, Builder, arguments, operand
+from accel.frontends.elementwise import Values
+from accel.frontends.errors import RefusalError
+from accel.frontends.onnx_file import Node
+from accel.frontends.values import ZERO, Constant, Stream, Value, checked
+from accel.graph import Dense, IntType
+from accel.graph.steps import rationals
+
+
+def weight_type(weights: np.ndarray) -> IntType:
+    """The tightest type: bipolar where there are only -1 and 1."""
+    if (np.abs(weights) == 1).all():
+        return IntType.bipolar()
+    return IntType(int(weights.min()), int(weights.max()))
+
+
+def integer_weights(builder: Builder, weights: Constant, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integers of shape (M, K) and a scale of shape (1,) or (M,) whose product is ``weights.T * factors``.
+
+    ``weights`` has shape (K, M), ``factors`` (1,) or (K,). What a quantizer has left as integers stays as it is; other
+    numbers are integers times their greatest common divisor, per tensor if possible, else per output channel.
+    """
+    if weights.numbers.dtype.kind in "iu" and weights.scale.shape[0] == 1 and factors.size == 1:
+        integers = weights.numbers.T.astype(np.int64)
+        if weight_type(integers).width <= WIDEST:
+            return integers, weights.scale.reshape(-1) * factors
+    if weights.is_plain and weights.numbers.dtype != object:  # few different numbers, or not quantized at all
+        levels, inverse = np.unique(weights.numbers, return_inverse=True)
+        if levels.size > 2**WIDEST or not np.isfinite(levels).all():
+            raise _not_quantized(levels.size)
+        exact = rationals(levels)[inverse.reshape(weights.shape)]
+    else:
+        exact = weights.exact()
+    builder.spend(exact.size)
+    exact = (exact * factors.reshape(-1, 1)).T
+    for rows in (exact.reshape(1, -1), exact):
+        scale = np.array([_divisor(row) for row in rows], dtype=object)
+        ratios = (rows / scale[:, None]).reshape(exact.shape)
+        if max(abs(v) for v in ratios.flat) < 2**WIDEST:
+            integers = ratios.astype(np.int64)
+            if weight_type(integers).width <= WIDEST:
+                return integers, scale
+    raise _not_quantized(None)
+
+
+def _not_quantized(levels: int | None) -> RefusalError:
+    count = f" ({levels} different numbers)" if levels else ""
+    return RefusalError(
+        f"the weights{count} are not integers of {WIDEST} bits times a scale",
+        "quantize them with Quant or DequantizeLinear",
+    )
+
+
+def _divisor(numbers: np.ndarray) -> Fraction:
+    """The greatest rational of which all are multiples; 1 for zeros."""
+    distinct = {abs(n) for n in numbers} - {0}
+    if not distinct:
+        return Fraction(1)
+    bottom = 1
+    for n in distinct:
+        bottom = math.lcm(bottom, n.denominator)
+        if bottom.bit_length() > 2**14:
+            raise _not_quantized(None)
+    return Fraction(math.gcd(*(n.numerator * (bottom // n.denominator) for n in distinct)), bottom)
+
+
+def product(builder: Builder, node: Node, x: Stream, weights: Constant) -> Stream:
+    """``x @ weights``; ``x`` has any shape whose last dimension holds all elements."""
+    if len(weights.shape) > 2 and math.prod(weights.shape[:-2]) == 1:
+        weights = weights.arranged(lambda a: a.reshape(a.shape[-2:]))
+    if len(weights.shape) != 2 or 0 in weights.shape:
+        raise RefusalError(f"the weights have shape {weights.shape}", "only a vector times a matrix can be read")
+    inputs, outputs = weights.shape
+    if not x.shape or x.shape[-1] != inputs or x.index.size != inputs:
+        raise RefusalError(
+            f"multiplies a tensor of shape {x.shape} with weights of shape {weights.shape}",
+            "only a vector (batch size 1) times a matrix can be read",
+        )
+    x, source = builder.integers(x)
+    if any(s == 0 for s in x.scale):
+        raise RefusalError("reads a tensor that was multiplied by zero")
+    order = x.index.ravel()
+    factors = x.scale if x.scale.size == 1 else x.scale[order]
+    integers, scale = integer_weights(builder, weights, factors)
+    moved = np.empty_like(integers)
+    moved[:, order] = integers
+    name = builder.unique(node.name)
+    accumulators = builder.emit(Dense(name, (source.name,), name, moved, weight_type(moved)), source)
+    return Stream(
+        source=accumulators,
+        index=np.arange(outputs).reshape(*x.shape[:-1], outputs),
+        levels=accumulators.type,
+        scale=checked(scale),
+        offset=checked(_offset(moved, scale, x)),
+        name=name,
+    )
+
+
+def _offset(weights: np.ndarray, scale: np.ndarray, x: Stream) -> np.ndarray:
+    """What the input's offsets add to each output, shape (1,) or (M,)."""
+    if all(o == 0 for o in x.offset):
+        return ZERO
+    ratio = x.offset / x.scale
+    if ratio.size == 1:
+        return scale * ratio * rationals(weights.sum(axis=1))
+    bottom = math.lcm(*(r.denominator for r in ratio))
+    whole = np.array([int(r * bottom) for r in ratio], dtype=object)
+    return scale * (weights.astype(object) @ whole) / bottom
+
+
+def matmul(builder: Builder, node: Node, values: Values) -> Value:
+    a, b = arguments(values, 2, 2)
+    return product(builder, node, operand(a, Stream, "the first operand"), operand(b, Constant, "the second operand"))
+
+
+def gemm(builder: Builder, node: Node, values: Values) -> Value:
+    """``alpha * x @ weights + beta * bias``."""
+    a, b, c = arguments(values, 2, 3)
+    x, weights = operand(a, Stream, "the first operand"), operand(b, Constant, "the second operand")
+    if node.integer("transA", 0):
+        raise RefusalError("transposes its input", "only transB can be read")
+    if node.integer("transB", 0):
+        weights = weights.arranged(np.transpose)
+    alpha, beta = (rationals([node.number(name, 1.0)]) for name in ("alpha", "beta"))
+    result = product(builder, node, x, weights).linear(alpha)
+    return result if c is None else result.linear(offset=operand(c, Constant, "the bias").exact() * beta)
+
+
+HANDLERS = {"MatMul": matmul, "Gemm": gemm}

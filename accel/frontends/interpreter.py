@@ -1,0 +1,200 @@
+"""The interpreter: walks the file's nodes and builds the graph from what they mean, in exact arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from accel.frontends import dense, elementwise, heads, layout, quantizers
+from accel.frontends.builder import Builder, operand
+from accel.frontends.errors import FrontendError, RefusalError
+from accel.frontends.onnx_file import LARGEST, Model, Node
+from accel.frontends.values import Constant, Headed, Stream, Value
+from accel.graph import Affine, Graph, IntType, Operator, Tensor
+from accel.graph.steps import rationals
+
+Handler = Callable[[Builder, Node, tuple[Value | None, ...]], Value | tuple[Value | None, ...]]
+HANDLERS: dict[str, Handler] = {
+    **elementwise.HANDLERS,
+    **quantizers.HANDLERS,
+    **layout.HANDLERS,
+    **dense.HANDLERS,
+    **heads.HANDLERS,
+}
+#: Exporters of Quant, BipolarQuant and Trunc have used each of these; '' is ONNX itself.
+DOMAINS = {"", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general"}
+WIRE_TYPES = {
+    f"{'' if signed else 'u'}int{n}": IntType.of(width=n, signed=signed) for n in (8, 16) for signed in (False, True)
+}
+LONG = 1024  # bits of a Fraction that only a root can have
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the integers on the wire mean: ``real = scale * q + offset``."""
+
+    type: IntType
+    scale: Fraction
+    offset: Fraction = Fraction(0)
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "offset"):
+            try:
+                object.__setattr__(self, name, Fraction(getattr(self, name)))
+            except (OverflowError, TypeError, ValueError):
+                raise ValueError(f"encoding: {name} must be a finite number, not {getattr(self, name)!r}") from None
+        if self.scale <= 0:
+            raise ValueError(f"encoding: scale must be positive, not {self.scale}")
+
+
+def interpret(model: Model, *, name: str, encoding: Encoding | None, head: str | None) -> Graph:
+    """The graph of the model. Raises FrontendError."""
+    builder = Builder(model.input)
+    try:
+        values: dict[str, Value] = {key: Constant.of(array) for key, array in model.constants.items()}
+        values[model.input] = _input(model, encoding)
+        order = sort(model, values)
+    except RefusalError as refusal:
+        raise FrontendError(refusal.reason, refusal.hint, file=model.file) from refusal
+    for node in order:
+        with _Named(model, node.name, node.operator):
+            results = _handler(node)(builder, node, tuple(_value(values, name) for name in node.inputs))
+            for output, value in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False):
+                if output and value is not None:
+                    values[output] = value
+    with _Named(model, model.output, "output"):
+        return _finish(builder, _value(values, model.output), name, head)
+
+
+class _Named:
+    """Gives errors the node they come from. What a handler does not expect is a malformed node, not a crash."""
+
+    def __init__(self, model: Model, node: str, operator: str) -> None:
+        self.place = {"file": model.file, "node": node, "operator": operator}
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, RefusalError):
+            raise FrontendError(error.reason, error.hint, **self.place) from error
+        if isinstance(error, (ArithmeticError, LookupError, MemoryError, TypeError, ValueError)):
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise FrontendError(f"is malformed ({reason})", "export the model again", **self.place) from error
+
+
+def _handler(node: Node) -> Handler:
+    if node.domain not in DOMAINS or node.operator not in HANDLERS:
+        domain = f" of domain {node.domain!r}" if node.domain not in DOMAINS else ""
+        raise RefusalError(f"this operator{domain} cannot be read", f"one of these can: {', '.join(sorted(HANDLERS))}")
+    return HANDLERS[node.operator]
+
+
+def _value(values: dict[str, Value], name: str) -> Value | None:
+    if name and name not in values:
+        raise RefusalError(f"reads {name!r}, an output that is not supported", "use the first output of that operator")
+    return values[name] if name else None
+
+
+def _input(model: Model, encoding: Encoding | None) -> Stream:
+    """The network's input, with a batch of one."""
+    shape = model.shape[1:] if len(model.shape) > 1 else model.shape
+    if len(model.shape) > 1 and model.shape[0] not in (None, 0, 1):
+        raise RefusalError(f"input {model.input!r} has the batch size {model.shape[0]}", "export with the batch size 1")
+    if not shape or any(n is None or n < 1 for n in shape):
+        sizes = ", ".join("?" if n is None else str(n) for n in model.shape)
+        raise RefusalError(f"input {model.input!r} has the shape ({sizes})", "export with a fixed shape (batch, ...)")
+    fixed = tuple(n for n in shape if n is not None)
+    size = math.prod(fixed)
+    if size > LARGEST:
+        raise RefusalError(f"input {model.input!r} has {size} elements", f"at most {LARGEST} fit")
+    index = np.arange(size).reshape((1, *fixed) if len(model.shape) > 1 else fixed)
+    if encoding is None and model.input_type in WIRE_TYPES:
+        encoding = Encoding(WIRE_TYPES[model.input_type], Fraction(1))
+    if encoding is None:
+        return Stream(None, index)
+    affine = Affine((encoding.scale,), (encoding.offset,))
+    wire = Tensor(model.input, (size,), encoding.type, affine)
+    return Stream(wire, index, (), encoding.type, rationals([encoding.scale]), rationals([encoding.offset]))
+
+
+def sort(model: Model, known: dict[str, Value]) -> list[Node]:
+    """The nodes that the output depends on, each after those that it reads. Raises RefusalError, also for cycles."""
+    producers: dict[str, int] = {}
+    for number, node in enumerate(model.nodes):
+        for output in filter(None, node.outputs):
+            if output in producers or output in known:
+                raise RefusalError(f"tensor {output!r} is produced twice, the second time by node {node.name}")
+            producers[output] = number
+    order: list[Node] = []
+    state: dict[int, str] = {}
+    stack = [(model.output, "the network's output")]
+    while stack:
+        tensor, reader = stack[-1]
+        number = producers.get(tensor, -1)
+        if tensor not in known and number < 0:
+            raise RefusalError(f"tensor {tensor!r} is read by {reader}, but nothing produces it")
+        if tensor in known or state.get(number) == "done":
+            stack.pop()
+            continue
+        node = model.nodes[number]
+        waiting = [t for t in node.inputs if t and t not in known and state.get(producers.get(t, -1)) != "done"]
+        if not waiting:
+            state[number] = "done"
+            order.append(node)
+        elif state.get(number) == "open":
+            raise RefusalError(f"node {node.name} ({node.operator}) depends on its own output")
+        else:
+            state[number] = "open"
+            stack += [(t, f"node {node.name} ({node.operator})") for t in waiting]
+    return order
+
+
+def _finish(builder: Builder, value: Value | None, name: str, head: str | None) -> Graph:
+    """The graph that ends in ``value``; ``head`` replaces what the file does with the scores."""
+    found = value.head if isinstance(value, Headed) else "scores"
+    stream = operand(value.scores if isinstance(value, Headed) else value, Stream, "the output")
+    head = head or found
+    if head.startswith("top "):
+        raise RefusalError(
+            f"takes the {head} classes", "read the scores (head='scores') or the best class (head='argmax')"
+        )
+    result, affine = _output(builder, stream)
+    if head == "argmax":
+        result, affine = heads.rank(builder, result, affine), Affine()
+    wire = builder.input
+    if wire is None:
+        raise RefusalError("does not depend on the input", "the network must compute something")
+    return Graph(name, wire, result.name, _needed(builder.operators, result.name), head, affine)
+
+
+def _output(builder: Builder, stream: Stream) -> tuple[Tensor, Affine]:
+    if stream.levels is None and stream.source is not None:
+        raise RefusalError(
+            "the output is not a multiple of integers: its last operators come after the last quantizer",
+            "put a Quant node at the end, or remove those operators",
+        )
+    stream, result = builder.integers(stream, widest=32)
+    if (stream.index.ravel() != np.arange(stream.index.size)).any():
+        raise RefusalError("the output's elements are transposed after the last MatMul", "remove that Transpose")
+    return result, Affine(tuple(map(_shorter, stream.scale)), tuple(map(_shorter, stream.offset)))
+
+
+def _shorter(number: Fraction) -> Fraction:
+    """The number itself, or a float64 next to it if roots have made it long: what scores mean needs no more."""
+    long = max(number.numerator.bit_length(), number.denominator.bit_length()) > LONG
+    return Fraction(float(number)) if long else number
+
+
+def _needed(operators: list[Operator], output: str) -> tuple[Operator, ...]:
+    """The operators that the output depends on: a shape may have been taken of something else."""
+    needed, kept = {output}, []
+    for operator in reversed(operators):
+        if operator.output in needed:
+            needed |= set(operator.inputs)
+            kept.append(operator)
+    return tuple(reversed(kept))

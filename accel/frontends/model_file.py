@@ -1,0 +1,46 @@
+"""From a file to a Graph: finds the format by content and calls the frontend for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accel.frontends import onnx_file
+from accel.frontends.errors import FrontendError
+from accel.frontends.interpreter import Encoding, interpret
+from accel.graph import Graph
+
+HEADS = ("softmax", "scores", "mse", "argmax")
+WAY_OUT = "export the model as QONNX or QCDQ ONNX"
+#: Offset and bytes by which formats are told that are not read; what is none of these is taken for ONNX.
+UNREADABLE = {
+    (4, b"TFL3"): "TensorFlow Lite",
+    (0, b"\x89HDF"): "HDF5 (Keras)",
+    (0, b"PK\x03\x04"): "a zip archive (PyTorch or Keras)",
+    (0, b"\x80\x02"): "a Python pickle (PyTorch)",
+}
+
+
+def load(
+    path: str | Path, *, name: str | None = None, encoding: Encoding | None = None, head: str | None = None
+) -> Graph:
+    """The network in a model file, on integers, with the exact activations of the file (``accel.passes.lower`` them).
+
+    ``name`` is the graph's, by default the file's without its suffix. ``encoding`` says what the integers on the wire
+    mean; without one, the wire carries the integers of the network's first quantizer (or those of its integer input).
+    ``head`` replaces the Softmax, ArgMax or TopK at the end of the file, or adds one; ``"scores"`` leaves it out.
+
+    The graph's input and output are vectors, in the order in which the file's tensors are flattened. Raises
+    FrontendError for every file that cannot be read.
+    """
+    if head is not None and head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FrontendError(f"cannot be opened ({error.strerror})", "check the path", file=str(path)) from error
+    for (offset, magic), kind in UNREADABLE.items():
+        if content[offset : offset + len(magic)] == magic:
+            raise FrontendError(f"is {kind}, not ONNX", WAY_OUT, file=str(path))
+    model = onnx_file.read(str(path), content)
+    return interpret(model, name=path.stem if name is None else name, encoding=encoding, head=head)
