@@ -29,27 +29,41 @@ def integer_weights(builder: Builder, weights: Constant, factors: np.ndarray) ->
     ``weights`` has shape (K, M), ``factors`` (1,) or (K,). What a quantizer has left as integers stays as it is; other
     numbers are integers times their greatest common divisor, per tensor if possible, else per output channel.
     """
-    if weights.numbers.dtype.kind in "iu" and weights.scale.shape[0] == 1 and factors.size == 1:
+    by_column = weights.scale[:1]
+    if weights.numbers.dtype.kind in "iu" and factors.size == 1 and (weights.scale == by_column).all():
         integers = weights.numbers.T.astype(np.int64)
         if weight_type(integers).width <= WIDEST:
-            return integers, weights.scale.reshape(-1) * factors
-    if weights.is_plain and weights.numbers.dtype != object:  # few different numbers, or not quantized at all
-        levels, inverse = np.unique(weights.numbers, return_inverse=True)
-        if levels.size > 2**WIDEST or not np.isfinite(levels).all():
-            raise _not_quantized(levels.size)
-        exact = rationals(levels)[inverse.reshape(weights.shape)]
-    else:
-        exact = weights.exact()
-    builder.spend(exact.size)
-    exact = (exact * factors.reshape(-1, 1)).T
-    for rows in (exact.reshape(1, -1), exact):
-        scale = np.array([_divisor(row) for row in rows], dtype=object)
-        ratios = (rows / scale[:, None]).reshape(exact.shape)
-        if max(abs(v) for v in ratios.flat) < 2**WIDEST:
-            integers = ratios.astype(np.int64)
+            return integers, by_column.reshape(-1) * factors
+    levels, which = _distinct(builder, weights, factors)
+    groups = [np.unique(row) for row in which]
+    for several in (False, True):
+        scale = np.array([_divisor(levels[g]) for g in groups] if several else [_divisor(levels)], dtype=object)
+        integers = np.zeros(which.shape, dtype=np.int64)
+        for m, divisor in enumerate(np.broadcast_to(scale, len(groups))):
+            multiples = levels[groups[m]] / divisor
+            if max(abs(v) for v in multiples) >= 2**WIDEST:
+                break
+            integers[m] = multiples.astype(np.int64)[np.searchsorted(groups[m], which[m])]
+        else:
             if weight_type(integers).width <= WIDEST:
                 return integers, scale
-    raise _not_quantized(None)
+    raise _not_quantized(levels.size)
+
+
+def _distinct(builder: Builder, weights: Constant, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different Fractions in ``weights.T * factors``, and an array of shape (M, K) that says which is where."""
+    if factors.size == 1 and weights.is_plain and weights.numbers.dtype != object:
+        numbers, which = np.unique(weights.numbers, return_inverse=True)
+        if numbers.size > 2**WIDEST or not np.isfinite(numbers).all():
+            raise _not_quantized(numbers.size)
+        return rationals(numbers) * factors, which.reshape(weights.shape).T
+    builder.spend(weights.numbers.size)
+    found: dict[Fraction, int] = {}
+    products = weights.exact() * factors.reshape(-1, 1)
+    which = np.array([found.setdefault(p, len(found)) for p in products.flat]).reshape(weights.shape).T
+    if len(found) > 2**WIDEST:
+        raise _not_quantized(len(found))
+    return rationals(list(found)), which
 
 
 def _not_quantized(levels: int | None) -> RefusalError:
@@ -129,7 +143,7 @@ def gemm(builder: Builder, node: Node, values: Values) -> Value:
     if node.integer("transA", 0):
         raise RefusalError("transposes its input", "only transB can be read")
     if node.integer("transB", 0):
-        weights = weights.arranged(np.transpose)
+        weights = weights.arranged(np.transpose, whole_axes=True)
     alpha, beta = (rationals([node.number(name, 1.0)]) for name in ("alpha", "beta"))
     result = product(builder, node, x, weights).linear(alpha)
     return result if c is None else result.linear(offset=operand(c, Constant, "the bias").exact() * beta)

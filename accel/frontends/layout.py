@@ -15,10 +15,10 @@ from accel.frontends.onnx_file import LARGEST, Node
 from accel.frontends.values import Constant, Headed, Stream, Value
 
 
-def move(value: Value | None, change: Callable[[np.ndarray], np.ndarray]) -> Value:
+def move(value: Value | None, change: Callable[[np.ndarray], np.ndarray], *, whole_axes: bool = False) -> Value:
     """The value with its elements in other places: a constant's own, or a stream's index."""
     if isinstance(value, Constant):
-        return value.arranged(change)
+        return value.arranged(change, whole_axes=whole_axes)
     if isinstance(value, Headed):
         return value  # what comes after ArgMax only shapes its one result
     stream = operand(value, Stream, "the input")
@@ -66,7 +66,7 @@ def transpose(builder: Builder, node: Node, values: Values) -> Value:
     order = node.integers("perm") or tuple(reversed(range(rank)))
     if sorted(order) != list(range(rank)):
         raise RefusalError(f"perm {list(order)} is no order of {rank} dimensions")
-    return move(x, lambda a: a.transpose(order))
+    return move(x, lambda a: a.transpose(order), whole_axes=True)
 
 
 def squeeze(builder: Builder, node: Node, values: Values) -> Value:
@@ -78,11 +78,11 @@ def squeeze(builder: Builder, node: Node, values: Values) -> Value:
         axes = tuple(i for i, n in enumerate(shape) if n == 1) if axes is None else axes
         if any(not -len(shape) <= a < len(shape) or shape[a] != 1 for a in axes):
             raise RefusalError(f"cannot squeeze the axes {list(axes)} of shape {shape}")
-        return move(x, lambda a: np.squeeze(a, axes))
+        return move(x, lambda a: np.squeeze(a, axes), whole_axes=True)
     rank = len(shape) + len(axes or ())
     if not axes or any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) < len(axes):
         raise RefusalError(f"cannot insert the axes {list(axes or ())} into shape {shape}")
-    return move(x, lambda a: np.expand_dims(a, axes))
+    return move(x, lambda a: np.expand_dims(a, axes), whole_axes=True)
 
 
 def shape_of(builder: Builder, node: Node, values: Values) -> Value:

@@ -87,9 +87,10 @@ class Constant:
             raise RefusalError(f"{what} must be integers, not {[str(v) for v in values]}")
         return tuple(map(int, values))
 
-    def arranged(self, change: Callable[[np.ndarray], np.ndarray]) -> Constant:
-        """With elements moved by a change of layout."""
-        scale = self.scale if self.scale.size == 1 else change(np.broadcast_to(self.scale, self.shape))
+    def arranged(self, change: Callable[[np.ndarray], np.ndarray], *, whole_axes: bool = False) -> Constant:
+        """With elements moved by a change of layout; ``whole_axes`` says that it moves, adds or drops only axes."""
+        scale = self.scale if self.scale.size == 1 or whole_axes else np.broadcast_to(self.scale, self.shape)
+        scale = scale if scale.size == 1 else change(scale)
         numbers = change(self.numbers)
         return Constant(numbers, scale.reshape((1,) * numbers.ndim) if scale.size == 1 else scale)
 
