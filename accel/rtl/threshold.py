@@ -1,0 +1,93 @@
+"""Threshold units: the number of thresholds that a value has reached, for several lanes at once.
+
+A unit takes ``address`` of a group of constants in one cycle and the group's values ``x`` in the next, and gives the
+level numbers ``y`` `accel.dataflow.timing.unit_latency` cycles after ``x``. It accepts a group every cycle.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.rtl.images import ThresholdImage
+from accel.rtl.rom import rom
+
+
+class ThresholdUnit(wiring.Component):
+    """What both kinds have in common: their ports."""
+
+    def __init__(self, image: ThresholdImage) -> None:
+        self.image = image
+        groups, self.lanes, steps = image.thresholds.shape
+        self.bits = steps.bit_length()
+        super().__init__(
+            {
+                "address": In(range(groups)),
+                "x": In(data.ArrayLayout(signed(image.width), self.lanes)),
+                "y": Out(data.ArrayLayout(self.bits, self.lanes)),
+            }
+        )
+
+
+class ParallelThreshold(ThresholdUnit):
+    """Compares with all thresholds at once: comparisons registered, then their number."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width, steps = self.image.width, self.image.steps
+        total = self.lanes * (steps * width + self.image.inverts)
+        word = rom(m, "thresholds", self.image.parallel(), total, self.address)
+        for lane in range(self.lanes):
+            x: Value = self.x[lane]
+            if self.image.inverts:
+                x = (x ^ word[self.lanes * steps * width + lane].replicate(width)).as_signed()
+            reached = Signal(steps, name=f"reached{lane}", reset_less=True)
+            count = Signal(self.bits, name=f"count{lane}", reset_less=True)
+            for i in range(steps):
+                m.d.sync += reached[i].eq(x >= word.word_select(lane * steps + i, width).as_signed())
+            m.d.sync += count.eq(ones_below(list(reached)))
+            m.d.comb += self.y[lane].eq(count)
+        return m
+
+
+def ones_below(bits: list[Value]) -> Value:
+    """How many of ``bits`` are high when all high ones stand below all low ones: a binary search by multiplexers."""
+    middle = (1 << (len(bits).bit_length() - 1)) - 1
+    if middle == 0:
+        return bits[0] if bits else Const(0, 0)
+    above = bits[middle + 1 :]
+    lower = ones_below(bits[:middle])
+    upper = ones_below(above + [Const(0)] * (middle - len(above)))
+    return Cat(Mux(bits[middle], upper, lower), bits[middle])
+
+
+class SearchThreshold(ThresholdUnit):
+    """Finds the level number bit by bit, the highest first: a small memory and one comparator a bit."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width = self.image.width
+        addresses = [self.address]
+        for depth in range(1, self.bits):
+            delayed = Signal.like(self.address, name=f"address{depth}", reset_less=True)
+            m.d.sync += delayed.eq(addresses[-1])
+            addresses.append(delayed)
+        for lane in range(self.lanes):
+            x: Value = self.x[lane]
+            found: Value = Const(0, 0)
+            kept: Value = Const(0, 0)
+            for depth in range(self.bits):
+                # the bit just found is part of the next address: it reaches that memory in the cycle that finds it
+                words = self.image.level(lane, depth)
+                inverts = depth == 0 and self.image.inverts
+                word = rom(m, f"level{lane}_{depth}", words, width + inverts, Cat(found, addresses[depth]))
+                if inverts:
+                    x = (x ^ word[width].replicate(width)).as_signed()
+                found = Cat(x >= word[:width].as_signed(), kept)
+                kept = Signal(depth + 1, name=f"found{lane}_{depth}", reset_less=True)
+                waiting = Signal(signed(width), name=f"x{lane}_{depth}", reset_less=True)
+                m.d.sync += [kept.eq(found), waiting.eq(x)]
+                x = waiting
+            m.d.comb += self.y[lane].eq(kept)
+        return m

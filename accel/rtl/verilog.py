@@ -1,0 +1,35 @@
+"""Amaranth to Verilog, by Yosys inside this process."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+from pyosys import libyosys
+
+# What amaranth.back.verilog does: processes become always blocks, memories become arrays with an initial block.
+PASSES = (
+    "read_rtlil {source}",
+    "proc -nomux -norom",
+    "memory_collect",
+    "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding",
+    "attrmap -modattr -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding",
+    "write_verilog -norename {target}",
+)
+
+
+def to_verilog(component: wiring.Component, name: str) -> str:
+    """Verilog of ``component`` and all it contains, top module ``name``, with the contents of memories inside.
+
+    Ports are the members of its signature, joined by two underscores (``input__valid``), and ``clk`` and ``rst``.
+    """
+    text = rtlil.convert(component, name=name, emit_src=False)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.il", Path(folder) / "out.v"
+        source.write_text(text)
+        design = libyosys.Design()
+        for command in PASSES:
+            libyosys.Pass.call(design, "tee -q " + command.format(source=source, target=target))
+        return target.read_text()
