@@ -68,7 +68,7 @@ DEFAULT = "mnist-w2a2"
 @cache
 def all() -> tuple[Entry, ...]:
     """Every registered model, by name."""
-    return tuple(read(path) for path in sorted(ENTRIES.glob("*.toml")))
+    return tuple(read(path) for path in sorted(ENTRIES.glob("*.toml"), key=lambda p: p.stem))
 
 
 def find(name_or_path: str | Path) -> Entry:

@@ -38,7 +38,9 @@ class Dataset:
 @cache
 def all() -> tuple[Dataset, ...]:
     """Every sample set, by name."""
-    return tuple(tomlfile.read(Dataset, path, name=path.stem) for path in sorted(FOLDER.glob("*.toml")))
+    return tuple(
+        tomlfile.read(Dataset, path, name=path.stem) for path in sorted(FOLDER.glob("*.toml"), key=lambda p: p.stem)
+    )
 
 
 def find(name: str) -> Dataset:

@@ -7,11 +7,17 @@ PyTorch and its libraries pinned (`ENVIRONMENT`), which must happen before they 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+from models import evaluate, registry
+from models.registry import Entry
 
 MODULES = {"mnist-w2a2": "models.train.mnist"}
 NEEDS = ("torch", "brevitas", "onnxoptimizer")
@@ -29,7 +35,14 @@ class TrainError(RuntimeError):
     """Training that cannot be started or did not end; the message says why."""
 
 
-def train(name: str, folder: Path | None = None, *, epochs: int | None = None, restart: bool = False) -> Path:
+def train(
+    name: str,
+    folder: Path | None = None,
+    *,
+    epochs: int | None = None,
+    restart: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
     """Train ``name`` and export it to ``folder``/NAME.onnx (default ``build/train/NAME``); returns that path.
 
     A training that was interrupted goes on after its last whole epoch, unless ``restart``. ``epochs`` other than the
@@ -47,4 +60,14 @@ def train(name: str, folder: Path | None = None, *, epochs: int | None = None, r
     command += ["--restart"] if restart else []
     if code := subprocess.run(command, env=os.environ | ENVIRONMENT, check=False).returncode:
         raise TrainError(f"training of {name} ended with status {code}; the same command goes on where it stopped")
-    return folder / f"{name}.onnx"
+    path = folder / f"{name}.onnx"
+    say(compare(registry.find(name), path))
+    return path
+
+
+def compare(shipped: Entry, path: Path) -> str:
+    """The trained file beside the shipped one: its exact accuracy on the whole test set, and whether bytes agree."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    right, samples = evaluate.top1(replace(shipped, path=path, sha256=digest), shipped.datasets[-1])
+    same = "the same bytes as" if digest == shipped.sha256 else "not the bytes of"
+    return f"{path}: {right} of {samples} test samples right in exact arithmetic; {same} the shipped model"

@@ -12,18 +12,23 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import brevitas.nn as qnn
 import onnx
 import torch
 from brevitas.export import export_qonnx
 from brevitas.inject.enum import ScalingImplType, StatsOp
-from brevitas.quant import Int8WeightPerChannelFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
+from brevitas.quant import (
+    Int8WeightPerChannelFloat,
+    Int8WeightPerTensorFloat,
+    Uint8ActPerTensorFloat,
+    Uint8ActPerTensorFloatMaxInit,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -75,6 +80,16 @@ class Pixels(Uint8ActPerTensorFloat):  # type: ignore[misc]
     max_val = 255 / 256
 
 
+class Levels(Uint8ActPerTensorFloatMaxInit):  # type: ignore[misc]
+    """Two bits with a learned scale. It starts at 1, one standard deviation of what the normalization puts out.
+
+    The usual start, from statistics of the first batches, keeps a count of them that no checkpoint holds.
+    """
+
+    bit_width = 2
+    max_val = 3.0
+
+
 def network() -> nn.Sequential:
     """The untrained network, from real pixels (n, 784) to logits (n, 10)."""
     layers: list[nn.Module] = [qnn.QuantIdentity(act_quant=Pixels)]
@@ -82,7 +97,7 @@ def network() -> nn.Sequential:
     for neurons in HIDDEN:
         layers.append(qnn.QuantLinear(inputs, neurons, bias=False, weight_quant=TernaryPerNeuron))
         layers.append(nn.BatchNorm1d(neurons))
-        layers.append(qnn.QuantReLU(bit_width=2, act_quant=Uint8ActPerTensorFloat))
+        layers.append(qnn.QuantReLU(act_quant=Levels))
         inputs = neurons
     layers.append(qnn.QuantLinear(inputs, mnist.CLASSES, bias=False, weight_quant=Ternary))
     return nn.Sequential(*layers)
@@ -112,15 +127,23 @@ def train(folder: Path, recipe: Recipe, *, restart: bool = False) -> Path:
     count = len(images) - HELD_OUT
     steps = count // recipe.batch
 
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.pt"
+    state = None if restart else _load(checkpoint, recipe)
     model = network()
+    if state:
+        model.load_state_dict(state["model"])  # before the optimizer: loading replaces the quantizers' parameters
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=0.1
     )
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
-    first = 0 if restart else _resume(checkpoint, parts, recipe)
+    first = 0
+    if state:
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        first = state["epoch"]
+        print(f"going on after epoch {first}", flush=True)
 
     for epoch in range(first, recipe.epochs):
         start, total = time.monotonic(), 0.0
@@ -134,7 +157,7 @@ def train(folder: Path, recipe: Recipe, *, restart: bool = False) -> Path:
             schedule.step()
             total += loss.item()
         right = accuracy(model, images[count:], labels[count:])
-        _save(checkpoint, parts, recipe, epoch + 1)
+        _save(checkpoint, recipe, epoch + 1, model=model, optimizer=optimizer, schedule=schedule)
         seconds = time.monotonic() - start
         print(
             f"epoch {epoch + 1} of {recipe.epochs}: loss {total / steps:.4f}, "
@@ -188,26 +211,22 @@ def export(model: nn.Sequential, path: Path) -> Path:
     return path
 
 
-def _save(path: Path, parts: dict, recipe: Recipe, epoch: int) -> None:
+def _save(path: Path, recipe: Recipe, epoch: int, **parts: Any) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
     part = path.with_suffix(".part")
     torch.save(state | {"recipe": asdict(recipe), "epoch": epoch, "random": torch.get_rng_state()}, part)
-    os.replace(part, path)
+    part.replace(path)
 
 
-def _resume(path: Path, parts: dict, recipe: Recipe) -> int:
-    """Load the checkpoint, if it is of the same recipe; returns the number of epochs done."""
+def _load(path: Path, recipe: Recipe) -> dict[str, Any] | None:
+    """The checkpoint, if there is one of the same recipe."""
     if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True)
     if state["recipe"] != asdict(recipe):
         print(f"{path} is of another recipe and is not used", flush=True)
-        return 0
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    torch.set_rng_state(state["random"])
-    print(f"going on after epoch {state['epoch']}", flush=True)
-    return int(state["epoch"])
+        return None
+    return state
 
 
 if __name__ == "__main__":

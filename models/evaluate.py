@@ -1,0 +1,49 @@
+"""How good a model is by its exact integer graph: what every engine and board must then reach too."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from accel.frontends import Encoding, load
+from accel.graph import Graph
+from accel.manifest import WIRES
+from models import fetch
+from models.datasets import official
+from models.registry import Entry
+
+DTYPES = {"int8": "i1", "uint8": "u1", "int16": "<i2", "uint16": "<u2"}
+
+
+def graph(entry: Entry) -> Graph:
+    """The integer graph of an entry's file, its input as the entry says. Raises FetchError, FrontendError."""
+    path, said = fetch.model(entry), entry.encoding
+    encoding = Encoding(WIRES[said.wire], Fraction(said.scale), Fraction(said.offset)) if said else None
+    return load(path, name=entry.name, encoding=encoding)
+
+
+def top1(entry: Entry, dataset: str | None = None) -> tuple[int, int]:
+    """How many samples of a set (the default one) the exact graph classifies rightly, and how many there are."""
+    network = graph(entry)
+    wire = entry.encoding.wire if entry.encoding else "uint8"
+    inputs, labels = read(fetch.samples(entry, dataset), wire)
+    outputs = network.run(inputs.reshape(len(inputs), *network.input.shape))
+    predicted = outputs[:, 0] if network.head == "argmax" else scores(network, outputs).argmax(axis=1)
+    return int((predicted == labels).sum()), len(labels)
+
+
+def scores(network: Graph, outputs: np.ndarray) -> np.ndarray:
+    """The outputs in a common unit, so that they compare: exact integers where all channels have one scale."""
+    scale, offset = network.output_affine.scale, network.output_affine.offset
+    if len(set(scale)) == 1 and len(set(offset)) == 1:
+        return outputs if scale[0] > 0 else -outputs
+    return outputs * np.array(scale, dtype=object) + np.array(offset, dtype=object)
+
+
+def read(folder: Path, wire: str) -> tuple[np.ndarray, np.ndarray]:
+    """The samples of a folder in the official layout as integers (n, elements), and their labels (n,)."""
+    rows = official.files(folder)
+    inputs = np.stack([np.fromfile(folder / name, np.dtype(DTYPES[wire])) for name, _ in rows])
+    return inputs.astype(np.int64), np.array([label for _, label in rows])
