@@ -68,7 +68,7 @@ def draw_node(parts: list[str], y: int, width: int, node: NodeEntry) -> int:
     rows, columns = node.pe or 0, node.simd or 0
     side_w, side_h = grid_size(rows, columns)
     facts = node_facts(node)
-    facts = facts if narrow else ["; ".join(facts)]
+    facts = facts if narrow or len(facts) == 1 else [facts[0], "; ".join(facts[1:])]
     header = 26 + LINE * len(facts)
     layers = [layer_text(layer, narrow) for layer in node.layers]
     lines = [line for layer in layers for line in layer]

@@ -10,8 +10,9 @@ import numpy as np
 
 from accel.graph import Graph, GraphError, load
 from accel.graph.head import results
-from accel.manifest import WIRES, Manifest
+from accel.manifest import Manifest
 from bench.errors import BenchError
+from bench.samples import wire_type
 
 GRAPH = "graph.npz"
 
@@ -40,9 +41,7 @@ def load_reference(model_dir: Path, manifest: Manifest) -> Reference:
 
 def reference_of(graph: Graph, manifest: Manifest) -> Reference:
     """The reference that ``graph`` is for a device compiled from it."""
-    signed = WIRES[manifest.input_encoding.wire].signed
-    width = manifest.input.bytes // manifest.input.elements
-    dtype = np.dtype(f"<{'i' if signed else 'u'}{width}")
+    dtype = wire_type(manifest)
 
     def reference(inputs: Sequence[bytes]) -> list[Expected]:
         x = np.stack([np.frombuffer(data, dtype).reshape(graph.input.shape) for data in inputs]).astype(np.int64)

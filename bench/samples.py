@@ -58,6 +58,17 @@ class Dataset:
         return total.hexdigest()[:16]
 
 
+def wire_type(manifest: Manifest) -> np.dtype:
+    """How the numbers of an input go over the wire (they may be wider in the accelerator's memory)."""
+    wire = WIRES[manifest.input_encoding.wire]
+    return np.dtype(f"<{'i' if wire.signed else 'u'}{input_bytes(wire)}")
+
+
+def payload_bytes(manifest: Manifest) -> int:
+    """Bytes of one input on the wire."""
+    return manifest.input.elements * wire_type(manifest).itemsize
+
+
 def load_folder(folder: Path | str) -> Dataset:
     """The samples that ``y_labels.csv`` in ``folder`` lists: ``file,classes,label[,window bytes,stride bytes]`` a line.
 
@@ -119,7 +130,5 @@ def random_inputs(manifest: Manifest, count: int = 5) -> Dataset:
     kind = manifest.input.type
     rng = np.random.default_rng(2206_11791)
     levels = rng.integers(0, kind.levels, size=(count, manifest.input.elements))
-    wire = WIRES[manifest.input_encoding.wire]
-    width = "i" if wire.signed else "u"
-    numbers = (kind.lo + kind.step * levels).astype(f"<{width}{input_bytes(kind)}")
+    numbers = (kind.lo + kind.step * levels).astype(wire_type(manifest))
     return Dataset("random", 1, tuple(Sample(f"random{i}", row.tobytes(), 0) for i, row in enumerate(numbers)), False)

@@ -16,11 +16,11 @@ from bench.errors import BenchError, Interrupted
 from bench.log import Log
 from bench.reference import Reference, load_reference
 from bench.results import RESULTS, BitExact, Latency, Results, Run, with_steps
-from bench.samples import Dataset, Sample
+from bench.samples import Dataset, Sample, payload_bytes
 from bench.terminal import microseconds, print_results, progress_bar
 
 MODES = ("performance", "accuracy", "energy")
-ENGINES = ("stream", "cfu", "cpu")
+ENGINES = ("stream", "cfu", "cpu", "host")  # host: the firmware as a process, which looks answers up
 SIMULATED_TIME_SCALE = (
     4.0  # time limits are for replies of a few thousand cycles, of which a simulator makes 3 million a second
 )
@@ -107,12 +107,13 @@ def check_dataset(dataset: Dataset | None, manifest: Manifest, mode: str) -> tup
         raise BenchError(
             f"performance mode needs {performance.INPUTS} samples; {dataset.name} has {len(dataset.samples)}"
         )
+    wanted = payload_bytes(manifest)
     for sample in dataset.samples:
         sizes = {len(data) for data in sample.inputs} or {len(sample.data)}
-        if sizes != {manifest.input.bytes}:
+        if sizes != {wanted}:
             raise BenchError(
                 f"{dataset.name}: {sample.file} gives inputs of {min(sizes)} bytes, but {manifest.name} takes "
-                f"{manifest.input.bytes}; the samples belong to another model"
+                f"{wanted}; the samples belong to another model"
             )
     outputs = printed_results(manifest)
     if mode == "accuracy" and outputs not in (1, dataset.classes):

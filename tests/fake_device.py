@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accel.graph import Affine, Dense, Graph, IntType, Tensor, load, save
+from accel.graph import Affine, ArgMax, Dense, Graph, IntType, Tensor, load, save
 from accel.manifest import BudgetEntry, Estimate, Input, InputEncoding, LayerEntry, Manifest, Memory, NodeEntry, Output
 from bench.reference import Expected, Reference, reference_of
 
@@ -25,14 +25,11 @@ def make_model(
 ) -> Manifest:
     """A dense layer of random weights, written as `headrace compile` writes a model."""
     weights = np.random.default_rng(7).integers(-3, 4, size=(classes, inputs))
-    graph = Graph(
-        name,
-        Tensor("x", (inputs,), IntType(-128, 127), Affine()),
-        "y",
-        (Dense("dense0", ("x",), "y", weights, IntType(-4, 3)),),
-        head,
-    )
-    y = graph.tensors["y"]
+    dense = Dense("dense0", ("x",), "scores", weights, IntType(-4, 3))
+    operators = (dense, ArgMax("argmax0", ("scores",), "y")) if head == "argmax" else (dense,)
+    output = operators[-1].output
+    graph = Graph(name, Tensor("x", (inputs,), IntType(-128, 127), Affine()), output, operators, head)
+    y = graph.tensors[output]
     layer = LayerEntry("dense0", inputs, classes, 3, 8, None, inputs * classes, 35)
     node = NodeEntry("array0", "array", 40, 300, 200, 0.5, 8, 4, 2, 1, "dsp", "bram", (layer,))
     manifest = Manifest(
@@ -40,7 +37,7 @@ def make_model(
         task="tiny01",
         hash="8f3a91c2",
         input=Input((inputs,), inputs, inputs, 4, IntType(-128, 127)),
-        output=Output((classes,), classes, 4 * classes, 1, y.type, (0.001,), (0.0,)),
+        output=Output(y.shape, y.size, 4 * y.size, 1, y.type, (0.001,), (0.0,)),
         head=head,
         input_encoding=InputEncoding(),
         pipeline=(node,),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_device import FakeDevice, TcpLine, make_inputs, make_model
 from rich.console import Console
 
+from accel.graph import load
 from accel.manifest import Manifest
 from bench import (
     BenchError,
@@ -26,6 +29,7 @@ from bench import (
     record_step,
 )
 from bench.performance import WindowLength
+from firmware import host
 
 COUNT = 12
 
@@ -260,10 +264,46 @@ def test_what_cannot_be_run_is_said_before_it_starts(tmp_path: Path, model_dir: 
         "random: x.bin gives inputs of 3 bytes, but tiny takes 70; the samples belong to another model"
     )
     assert error("accuracy", replace(dataset, classes=9)) == "random has 9 classes, but tiny has 4 outputs"
-    with pytest.raises(BenchError, match="engine must be one of stream, cfu, cpu, not 'steam'"):
+    with pytest.raises(BenchError, match="engine must be one of stream, cfu, cpu, host, not 'steam'"):
         Target(board="sim", port="x", engine="steam")
     (model_dir / "graph.npz").unlink()
     assert "graph.npz: the exact reference cannot be read" in error("performance", dataset)
+
+
+@pytest.mark.parametrize("head", ["softmax", "scores", "argmax", "mse"])
+def test_our_own_firmware(tmp_path: Path, head: str) -> None:
+    """The real protocol code, compiled for this machine, on both kinds of port: every digit as the reference says."""
+    manifest = make_model(tmp_path / "model", inputs=64, classes=64 if head == "mse" else 4, head=head)
+    inputs = make_inputs(manifest, COUNT)
+    x = np.array([np.frombuffer(data, np.int8) for data in inputs])
+    y = load(tmp_path / "model" / "graph.npz").run(x.astype(np.int64))
+    program = host.build(manifest=manifest, out_dir=tmp_path / "firmware", board="host")
+    answers = host.write_answers(tmp_path / "answers.bin", manifest, x, y)
+    classes = 2 if head == "mse" else 4
+    dataset = from_list("random", [(f"{i}.bin", data, i % classes) for i, data in enumerate(inputs)], classes)
+    way = ["--pty"] if head == "softmax" else ["--port", "0"]
+    with subprocess.Popen([program, "--answers", answers, "--cycles", "1250", *way], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        kind, where = process.stdout.readline().decode().removeprefix("uart: ").split()
+        port = where if kind == "pty" else f"socket://{where}"
+        try:
+            target = Target(board="host", port=port, engine="host", clock_hz=100_000_000)
+            for mode in ("performance", "accuracy"):
+                results = bench(
+                    target=target,
+                    mode=mode,
+                    model_dir=tmp_path / "model",
+                    out_dir=tmp_path / "out",
+                    dataset=dataset,
+                    console=quiet(),
+                    window=WindowLength(100_000, 300_000),
+                )
+        finally:
+            process.terminate()
+    assert (results.bit_exact.samples, results.bit_exact.mismatches) == (COUNT, 0)
+    assert results.latency_us is not None
+    assert 12.5 <= results.latency_us.median < 12.6
+    assert (results.accuracy is None) == (head == "mse")
 
 
 def test_anomaly_detector(tmp_path: Path) -> None:
