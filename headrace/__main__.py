@@ -67,7 +67,7 @@ def headrace(
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Ends the process: 0, or 1 after a failure, 2 after a wrong command line, 130 after Ctrl-C."""
     if data := os.environ.get("HEADRACE_DATA"):
-        os.environ["HEADRACE_DATA"] = str(Path(data).absolute())  # tools run in other folders
+        os.environ["HEADRACE_DATA"] = str(Path(data).resolve())  # tools run in other folders
     signal.signal(signal.SIGTERM, terminate)
     try:
         get_command(app)(args=arguments, prog_name="headrace")
