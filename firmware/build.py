@@ -23,7 +23,7 @@ WARNINGS = (
     *("-Wmissing-prototypes", "-Wimplicit-fallthrough", "-Wvla"),
 )
 # Overflow wraps: model.h rules it out for outputs of the model's type, and other outputs may do no worse than be wrong.
-LANGUAGE = ("-std=gnu11", "-ffreestanding", "-fno-builtin", "-fwrapv", "-fno-common", *WARNINGS)
+LANGUAGE = ("-std=gnu11", "-ffreestanding", "-fno-builtin", "-fwrapv", "-fno-common", "-fomit-frame-pointer", *WARNINGS)
 SECTIONS = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
 
 
