@@ -1,1 +1,1 @@
-"""The LiteX SoC and its simulation."""
+"""The LiteX SoC around the accelerator."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import ArrayLayout
+from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.pipeline import Stream
-from accel.rtl.face import monitor_layout
 from accel.rtl.repack import Repack
 
 
@@ -20,33 +19,34 @@ class StreamCore(wiring.Component):
         self.source, self.sink, self.pauses = source, sink, pauses
         super().__init__(
             {
-                "i": In(stream.Signature(ArrayLayout(unsigned(source.type.width), source.lanes))),
-                "o": Out(stream.Signature(ArrayLayout(unsigned(sink.type.width), sink.lanes))),
-                "monitor": Out(monitor_layout(2)),
+                "input": In(stream.Signature(ArrayLayout(unsigned(source.type.width), source.lanes))),
+                "output": Out(stream.Signature(ArrayLayout(unsigned(sink.type.width), sink.lanes))),
+                "clear": In(1),
+                "monitor": Out(ArrayLayout(StructLayout({"valid": 1, "ready": 1}), 2)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         source, sink = self.source, self.sink
-        m.submodules.repack = repack = Repack(
-            elements=source.elements, width=source.type.width, lanes_in=source.lanes, lanes_out=sink.lanes
-        )
-        m.submodules.fifo = fifo = SyncFIFOBuffered(width=source.type.width * sink.lanes, depth=4)
+        repack = Repack(elements=source.elements, width=source.type.width, lanes_in=source.lanes, lanes_out=sink.lanes)
+        fifo = SyncFIFOBuffered(width=source.type.width * sink.lanes, depth=4)
+        m.submodules.repack = ResetInserter(self.clear)(repack)
+        m.submodules.fifo = ResetInserter(self.clear)(fifo)
         noise, go = Signal(16, init=0xACE1), Signal(init=1)
         if self.pauses:
-            with m.If(self.i.valid):  # moves only while there is something to do, as a core at rest must
+            with m.If(self.input.valid):  # moves only while there is something to do, as a core at rest must
                 m.d.sync += noise.eq(Cat(noise[1:], noise[0] ^ noise[2] ^ noise[3] ^ noise[5]))
             m.d.comb += go.eq(noise[0])
         m.d.comb += [
-            repack.i.payload.as_value().eq(self.i.payload.as_value()),
-            repack.i.valid.eq(self.i.valid & go),
-            self.i.ready.eq(repack.i.ready & go),
+            repack.i.payload.as_value().eq(self.input.payload.as_value()),
+            repack.i.valid.eq(self.input.valid & go),
+            self.input.ready.eq(repack.i.ready & go),
             fifo.w_data.eq(repack.o.payload.as_value()),
             fifo.w_en.eq(repack.o.valid),
             repack.o.ready.eq(fifo.w_rdy),
-            self.o.valid.eq(fifo.r_rdy),
-            fifo.r_en.eq(self.o.ready),
+            self.output.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(self.output.ready),
         ]
         for lane in range(sink.lanes):
             value = fifo.r_data.word_select(lane, source.type.width)
@@ -56,7 +56,7 @@ class StreamCore(wiring.Component):
                 wide = Mux(value, 1, -1)
             else:
                 wide = value.as_signed() if source.type.signed else value
-            m.d.comb += self.o.payload[lane].eq(wide)
-        for i, port in enumerate((self.i, self.o)):
+            m.d.comb += self.output.payload[lane].eq(wide)
+        for i, port in enumerate((self.input, self.output)):
             m.d.comb += [self.monitor[i].valid.eq(port.valid), self.monitor[i].ready.eq(port.ready)]
         return m

@@ -153,7 +153,7 @@ def test_inferences_errors_and_recovery(
         """Counts what the face should count."""
         bus, now = face.bus, 0
         strobe = bus.cyc & bus.stb & bus.we & ~bus.ack & (bus.adr == Register.START) & (bus.dat_w == HASH)
-        streams = [flag for port in (core.i, core.o) for flag in (port.valid, port.ready)]
+        streams = [flag for port in (core.input, core.output) for flag in (port.valid, port.ready)]
         while True:
             _, _, starting, busy, irq, *flags = await ctx.tick().sample(strobe, face.dma.cyc, face.irq, *streams)
             now += 1

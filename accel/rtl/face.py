@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, ResetSignal, Signal, Value, signed
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.pipeline import Stream
@@ -53,16 +53,12 @@ class Register(enum.IntEnum):
 
 
 class StreamCore(Protocol):
-    """What a core has: its input, its output, and ``monitor`` (see `monitor_layout`)."""
+    """What Face wants of a core; `accel.rtl.core.Core` says what it means."""
 
-    i: Any
-    o: Any
+    input: Any
+    output: Any
+    clear: Any
     monitor: Any
-
-
-def monitor_layout(streams: int) -> data.ArrayLayout:
-    """The shape of a core's ``monitor``: valid and ready of each of its ``streams``, source first, sink last."""
-    return data.ArrayLayout(data.StructLayout({"valid": 1, "ready": 1}), streams)
 
 
 class Face(wiring.Component):
@@ -109,8 +105,8 @@ class Face(wiring.Component):
         source, sink, core, bus = self.source, self.sink, self.core, self.bus
 
         # Memory to core to memory. All of it starts afresh after an abort or a bus error.
+        m.submodules.core = core
         path = Module()
-        path.submodules.core = core
         path.submodules.dma = dma = Dma(read_words=-(-self.source_bytes // 4), write_words=sink.elements)
         path.submodules.unpack = unpack = Repack(
             elements=source.elements, width=source.type.width, lanes_in=4 // self.element_bytes, lanes_out=source.lanes
@@ -122,18 +118,19 @@ class Face(wiring.Component):
             unpack.i.payload.as_value().eq(_elements(dma.o.payload, source.type, self.element_bytes)),
             unpack.i.valid.eq(dma.o.valid),
             dma.o.ready.eq(unpack.i.ready),
-            core.i.payload.as_value().eq(unpack.o.payload.as_value()),
-            core.i.valid.eq(unpack.o.valid),
-            unpack.o.ready.eq(core.i.ready),
-            pack.i.payload.as_value().eq(core.o.payload.as_value()),
-            pack.i.valid.eq(core.o.valid),
-            core.o.ready.eq(pack.i.ready),
+            core.input.payload.as_value().eq(unpack.o.payload.as_value()),
+            core.input.valid.eq(unpack.o.valid),
+            unpack.o.ready.eq(core.input.ready),
+            pack.i.payload.as_value().eq(core.output.payload.as_value()),
+            pack.i.valid.eq(core.output.valid),
+            core.output.ready.eq(pack.i.ready),
             dma.i.payload.eq(_word(pack.o.payload[0], sink.type)),
             dma.i.valid.eq(pack.o.valid),
             pack.o.ready.eq(dma.i.ready),
         ]
         flush = Signal()
         m.submodules.path = ResetInserter(flush)(path)
+        m.d.comb += core.clear.eq(flush)
         wiring.connect(m, dma.bus, wiring.flipped(self.dma))
 
         # Registers
@@ -194,7 +191,7 @@ class Face(wiring.Component):
 
         # Start and end. Of two things in one cycle the later in this list wins: an end is not lost to a clear.
         untaken = Signal(range(source.beats + 1))  # beats that the core has not taken yet
-        took, gave = core.i.valid & core.i.ready, core.o.valid & core.o.ready
+        took, gave = core.input.valid & core.input.ready, core.output.valid & core.output.ready
         m.d.comb += [dma.source.eq(source_at[2:]), dma.destination.eq(destination_at[2:])]
         with m.If(busy):
             m.d.sync += cycles.eq(cycles + 1)

@@ -1,0 +1,69 @@
+"""From a board and an accelerator to the SoC's files: Verilog, and headers for the firmware."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from litex.soc.integration import export
+
+from accel import manifest
+from soc.soc import BUFFER, Hardware, HeadraceSoC
+
+TOP = "soc"
+
+
+def generate(
+    out_dir: Path, *, board: Hardware, accelerator: Path, memory: manifest.Memory = BUFFER, rom: bytes | None = None
+) -> Path:
+    """Write the SoC below ``out_dir`` and return its Verilog, ``out_dir / "soc.v"``, one self-contained file.
+
+    ``accelerator`` is the Verilog file of the module ``headrace``, ``memory`` the window for which it was compiled.
+    ``rom``, the firmware, goes into the Verilog as numbers; without, the memory ``rom`` is empty, for the simulator to
+    fill. For the firmware there are ``generated/csr.h``, ``mem.h``, ``soc.h`` and ``regions.ld``, which depend on
+    the board alone. The same arguments give the same bytes.
+
+    Raises ValueError when the window is not the SoC's, or when the firmware is too long.
+    """
+    if memory != BUFFER:
+        raise ValueError(
+            f"the accelerator was compiled for {memory.size} bytes of DMA memory at {memory.base:#010x}, "
+            f"this SoC has {BUFFER.size} at {BUFFER.base:#010x}; compile the model again"
+        )
+    design = HeadraceSoC(board=board, rom=rom)
+    design.finalize()
+    verilog = design.platform.get_verilog(design, name=TOP)
+    text = _inline_memories(verilog.main_source, verilog.data_files)
+    # VexRiscv shows its registers to Verilator's C++, which keeps the whole design from being flattened.
+    sources = [Path(source[0]).read_text().replace("/* verilator public */", "") for source in design.platform.sources]
+    generated = out_dir / "generated"
+    generated.mkdir(parents=True, exist_ok=True)
+    regions, constants = design.mem_regions, design.constants
+    csr_base = regions["csr"].origin
+    files = {
+        out_dir / "soc.v": "\n".join([text, *sources, accelerator.read_text()]),
+        out_dir / "regions.ld": export.get_linker_regions(regions),
+        generated / "mem.h": export.get_mem_header(regions),
+        generated / "soc.h": export.get_soc_header(constants),
+        generated / "csr.h": export.get_csr_header(design.csr_regions, constants, csr_base=csr_base),
+    }
+    for path, content in files.items():
+        path.write_text(_unsigned(content))
+    return out_dir / "soc.v"
+
+
+def _inline_memories(verilog: str, data_files: dict[str, str]) -> str:
+    """Replace each $readmemh, whose path would mean something else in every working directory, by the file's words."""
+
+    def words(match: re.Match[str]) -> str:
+        file, memory = match.groups()
+        lines = data_files[file].split()
+        return "\n\t".join(f"{memory}[{i}] = {4 * len(word)}'h{word};" for i, word in enumerate(lines))
+
+    return re.sub(r'\$readmemh\("([^"]+)", (\w+)\);', words, verilog)
+
+
+def _unsigned(text: str) -> str:
+    """LiteX signs its files with the time and with the commit of whatever folder it lies in: leave that out."""
+    text = re.sub(r"( on|Date +:) \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.?", "", text)
+    return re.sub(r"( \([0-9a-f-]{8}\)$|LiteX sha1 : \S+)", "", text, flags=re.MULTILINE)
