@@ -47,6 +47,11 @@ def integer_weights(builder: Builder, weights: Constant, factors: np.ndarray) ->
         else:
             if weight_type(integers).width <= WIDEST:
                 return integers, scale
+    if factors.size > 1:
+        raise RefusalError(
+            "the input has a scale for each element, and the weights are not integers any more with those",
+            "quantize the input with one scale, or with scales that are powers of two apart",
+        )
     raise _not_quantized(levels.size)
 
 

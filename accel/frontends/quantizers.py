@@ -44,9 +44,9 @@ def quantize(
 
 
 def rescale(value: Value, scale: np.ndarray, offset: np.ndarray) -> Value:
-    """``value * scale + offset``."""
+    """``value * scale + offset``: back from integers to what they stand for."""
     if isinstance(value, Stream):
-        return value.linear(scale, offset)
+        return value.dequantized(scale, offset)
     constant = operand(value, Constant, "the input")
     product = constant.times(Constant.of(scale if constant.shape else scale.reshape(())))
     if all(o == 0 for o in offset.flat):

@@ -152,12 +152,16 @@ class Stream:
 
     def linear(self, scale: np.ndarray = ONE, offset: np.ndarray = ZERO) -> Stream:
         """``x * scale + offset``."""
+        return self.closed().dequantized(scale, offset)
+
+    def dequantized(self, scale: np.ndarray, offset: np.ndarray) -> Stream:
+        """The same as a quantizer states it: where it is the input's, this is what the integers on the wire mean."""
         stream = self.joined(scale, offset)
         scale, offset = stream.channelwise(scale), stream.channelwise(offset)
         return replace(stream, scale=checked(stream.scale * scale), offset=checked(stream.offset * scale + offset))
 
     def closed(self) -> Stream:
-        """From here on the wire carries what it carries: its integers mean what they mean at this point."""
+        """From here on nothing more is known of the wire: its integers mean what they mean at this point."""
         if not self.open or self.source is None:
             return self
         meaning = Affine(tuple(self.scale), tuple(self.offset))

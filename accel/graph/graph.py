@@ -151,5 +151,7 @@ def _content(value: object) -> Iterator[bytes]:
         yield from _content((repr(value.shape), *value.ravel().tolist()))
     elif isinstance(value, Fraction):
         yield f"{value.numerator:x}/{value.denominator:x},".encode()  # decimal digits are limited, hexadecimal are not
+    elif isinstance(value, (int, np.integer, np.bool_)):
+        yield f"{int(value)},".encode()
     else:
         yield repr(value).encode() + b","

@@ -187,7 +187,7 @@ def _to_float(x: Fraction) -> float:
     try:
         return float(x)
     except OverflowError:
-        return math.copysign(math.inf, x)
+        return math.inf if x > 0 else -math.inf
 
 
 def _compare(exact: Fraction, rounded: float) -> int:

@@ -15,8 +15,8 @@ BLOCK = 2**20  # evaluations at once
 class Breakpoints:
     """The steps of C monotone functions on the integers ``lo[c]..hi[c]``.
 
-    ``points``, int64 of shape (C, out.levels - 1): the smallest input at which the output has taken the first, second, …
-    step away from the level at its left end: ``out.lo`` upwards, or ``out.hi`` downwards where ``falling[c]``. It is
+    ``points``, int64 of shape (C, out.levels - 1): the smallest input at which the output has taken the first, second,
+    … step away from the level at its left end: ``out.lo`` upwards, or ``out.hi`` downwards where ``falling[c]``. It is
     ``lo[c]`` where the output starts beyond that step, ``hi[c] + 1`` where it never gets there.
     """
 

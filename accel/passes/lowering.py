@@ -61,8 +61,9 @@ def lower(
         if at_border and op.channels * x.type.levels <= most_table_levels:
             return _table(op, graph)
         raise GraphError(
-            f"{op.name}: an activation from {x.type} to {op.out} has too many levels for thresholds or a table, and is not "
-            f"a multiplication by at most {multiplier_bits} bits; quantize its output to at most {most_threshold_levels} levels"
+            f"{op.name}: an activation from {x.type} to {op.out} has too many levels for thresholds or a table, and is "
+            f"not a multiplication by at most {multiplier_bits} bits; quantize its output to at most "
+            f"{most_threshold_levels} levels"
         )
 
     return graph.with_operators(tuple(map(lowered, graph.operators)))

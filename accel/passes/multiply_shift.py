@@ -68,7 +68,7 @@ class _Demands:
 
 
 def _demands(steps: Breakpoints) -> _Demands:
-    """Falling functions are turned round: they rise with ``-x``, and reach at ``1 - point`` what they lost at ``point``."""
+    """Falling functions are turned round: they rise with ``-x``, and reach at ``1 - point`` what they lost at point."""
     falling = steps.falling[:, None]
     number = np.arange(1, steps.out.levels)
     below, above = steps.points <= steps.hi[:, None], steps.points > steps.lo[:, None]
@@ -100,7 +100,7 @@ def _search(demands: _Demands, most_bits: int, *, ties_to_even: bool) -> Multipl
 def _multipliers(
     demands: _Demands, shift: int, most_bits: int, ties_to_even: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each channel the least multiplier that leaves a bias, or the one that comes nearest, and its window of biases.
+    """For each channel the least multiplier that leaves a bias, or what comes nearest, and its window of biases.
 
     The window's size is a concave function of the multiplier, being a minimum of linear ones: it first grows, then
     shrinks. So the first multiplier where it has opened or no longer grows is found by bisection.
