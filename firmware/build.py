@@ -80,15 +80,15 @@ def build(
     out_dir: Path,
     engine: str = "stream",
     board: str | None = None,
-    compiler: Compiler | None = None,
+    tool: Compiler | None = None,
 ) -> Path:
     """Compile and link; returns ``out_dir / "firmware.bin"``, beside which lie ``firmware.elf`` and ``firmware.log``.
 
     ``generated_dir`` is LiteX's folder ``generated`` (csr.h, mem.h, soc.h, and regions.ld there or one level up).
-    ``board`` is the name that `profile%` tells (the manifest's otherwise). Nothing is done when the same was built
-    there before. Raises FirmwareError and HeaderError.
+    ``board`` is the name that `profile%` tells (the manifest's otherwise), ``tool`` the compiler (that of `compiler()`
+    otherwise). Nothing is done when the same was built there before. Raises FirmwareError and HeaderError.
     """
-    tool = compiler or globals()["compiler"]()
+    tool = tool or compiler()
     engines = sorted(path.stem.removeprefix("engine_") for path in SOURCES.glob("engine_*.c"))
     if engine not in engines:
         raise FirmwareError(f"engine must be one of {', '.join(engines)}, not {engine!r}")

@@ -15,8 +15,8 @@ is set multiplies by its root of one half (`ROOTS`). Probabilities are rounded t
 all, since the host divides by their sum: order and differences stay.
 
 *The winner shows* (softmax and scores). The class of the largest ``t``, the first of equals, prints at least 0.001 more
-than any other, so that a host that reads three decimals finds the exact argmax. Probabilities are therefore within
-0.001 of the real softmax, not 0.0005.
+than any other, so that a host that reads three decimals finds the exact argmax. So the winner's probability is within
+0.0015 of the real softmax; all others are within 0.0005.
 
 *argmax.* The output is the index of the class, which prints 1.000; the others print 0.000.
 
@@ -215,7 +215,7 @@ def results(source: Head | Graph | Manifest, x: np.ndarray, y: np.ndarray) -> li
 
 
 def exp2(distance: int, shift: int) -> int:
-    """``floor(2**31 * 2**-(distance / 2**shift))`` as the firmware computes it: at most 24 too small."""
+    """``2**31 * 2**-(distance / 2**shift)`` as the firmware computes it: 24 fractional bits, products rounded down."""
     whole = distance >> shift
     if whole > 31:
         return 0
