@@ -74,7 +74,7 @@ class TableUnit(wiring.Component):
         results = []
         for lane, channels in enumerate(self.channel().T):
             words = pack(values[channels].reshape(-1, 1), out.width)
-            address = Cat(flip_sign(self.input.payload[lane].as_value(), table.source), phase)
+            address = Cat(flip_sign(self.input.payload[lane], table.source), phase)
             results.append(rom(m, f"lane{lane}", words, out.width, address))
         return results
 

@@ -41,7 +41,7 @@ class ParallelThreshold(ThresholdUnit):
         for lane in range(self.lanes):
             x: Value = self.x[lane]
             if self.image.inverts:
-                x = (x ^ word[self.lanes * steps * width + lane].replicate(width)).as_signed()
+                x = Mux(word[self.lanes * steps * width + lane], ~x, x)
             reached = Signal(steps, name=f"reached{lane}", reset_less=True)
             count = Signal(self.bits, name=f"count{lane}", reset_less=True)
             for i in range(steps):
@@ -83,7 +83,7 @@ class SearchThreshold(ThresholdUnit):
                 inverts = depth == 0 and self.image.inverts
                 word = rom(m, f"level{lane}_{depth}", words, width + inverts, Cat(found, addresses[depth]))
                 if inverts:
-                    x = (x ^ word[width].replicate(width)).as_signed()
+                    x = Mux(word[width], ~x, x)
                 found = Cat(x >= word[:width].as_signed(), kept)
                 kept = Signal(depth + 1, name=f"found{lane}_{depth}", reset_less=True)
                 waiting = Signal(signed(width), name=f"x{lane}_{depth}", reset_less=True)
