@@ -1,4 +1,4 @@
-"""Accuracy mode: every sample once; each outcome is on the disk before the next sample starts.
+"""Accuracy mode: every sample once; each outcome is written before the next sample starts.
 
 ``samples.csv`` has a line a sample: file, label, predicted (the class, or the score of an anomaly detector) and the
 printed scores separated by spaces. Beside it ``samples.json`` says which data set they belong to and lists the
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +71,6 @@ class Journal:
         with (self.folder / SAMPLES).open("a", encoding="utf-8", newline="") as file:
             file.write(line(row))
             file.flush()
-            os.fsync(file.fileno())
         self.rows.append(row)
 
     @property

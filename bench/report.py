@@ -16,7 +16,7 @@ from accel.manifest import Manifest
 from bench.accuracy import SAMPLES, Row, read_rows
 from bench.drawing import NARROW, WIDE, pipeline_svg
 from bench.published import published_for
-from bench.results import RESULTS, RUN, Results, read_json, with_steps, write_text
+from bench.results import RESULTS, RUN, Results, read_json, step_facts, write_text
 from bench.terminal import microseconds
 
 REPORT = "report.html"
@@ -62,7 +62,7 @@ def view(
     run = read_json(out_dir / RUN) if (out_dir / RUN).exists() else {}
     streams = results.cycles.streams if results and results.cycles else []
     measured = (out_dir / RESULTS).stat().st_mtime if results else None
-    found = with_steps(results or blank(manifest), manifest, out_dir)
+    facts = step_facts(manifest, out_dir)
     many = bool(rows) and len(rows[0].scores) > 1
     return {
         "manifest": manifest,
@@ -72,23 +72,18 @@ def view(
         "cards": cards(manifest, results, len(rows)),
         "pictures": {width: pipeline_svg(manifest, streams, width=width) for width in (WIDE, NARROW)},
         "layers": layer_bars(manifest),
-        "resources": resource_bars(manifest, found.resources or {}),
-        "stage": (found.resources or {}).get("stage"),
+        "resources": resource_bars(manifest, facts["resources"]),
+        "stage": facts["resources"]["stage"],
         "inference": inference_bars(results),
         "windows": window_bars(results),
         "streams": stream_bars(manifest, results),
         "published": published_bars(manifest, results, run.get("simulated", False)),
         "matrix": confusion(rows, class_names) if many else None,
         "scores": score_strip(rows) if rows and not many else None,
-        "tools": sorted(found.tools.items(), key=lambda item: item[0].lower()),
-        "seconds": found.seconds,
-        "fmax_hz": found.fmax_hz,
+        "tools": sorted(facts["tools"].items(), key=lambda item: item[0].lower()),
+        "seconds": facts["seconds"],
+        "fmax_hz": facts["fmax_hz"],
     }
-
-
-def blank(manifest: Manifest) -> Results:
-    """Results of a model that has not been measured yet."""
-    return Results(model=manifest.name, board=manifest.budget.board, engine="stream", mode="performance", samples=0)
 
 
 def cards(manifest: Manifest, results: Results | None, samples: int) -> list[tuple[str, str, str]]:

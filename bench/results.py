@@ -212,10 +212,10 @@ def record_step(
     return path
 
 
-def with_steps(results: Results, manifest: Manifest, out_dir: Path) -> Results:
-    """``results`` with tools, seconds and resources from the manifest and every ``steps/*.json``;
+def step_facts(manifest: Manifest, out_dir: Path) -> dict[str, Any]:
+    """What other steps found: the fields resources, tools, seconds and fmax_hz of `Results`.
 
-    the latest stage counts.
+    From the manifest and every ``steps/*.json``; of the resources, those of the latest stage. Raises `BenchError`.
     """
     estimate = manifest.estimate
     resources: dict[str, Any] = {
@@ -234,8 +234,11 @@ def with_steps(results: Results, manifest: Manifest, out_dir: Path) -> Results:
         tools |= step.get("tools") or {}
         seconds |= step.get("seconds") or {}
         fmax_hz = step.get("fmax_hz") or fmax_hz
-        found = step.get("resources")
-        if found and STAGES.index(found["stage"]) >= STAGES.index(resources["stage"]):
+        if not (found := step.get("resources")):
+            continue
+        if found.get("stage") not in STAGES:
+            raise BenchError(f"{path}: stage of resources must be one of {', '.join(STAGES)}; build again")
+        if STAGES.index(found["stage"]) >= STAGES.index(resources["stage"]):
             resources = dict(found)
     tools |= {"headrace": version("headrace"), "pyserial": version("pyserial"), "python": platform.python_version()}
-    return replace(results, resources=resources, tools=tools, seconds=seconds, fmax_hz=fmax_hz)
+    return {"resources": resources, "tools": tools, "seconds": seconds, "fmax_hz": fmax_hz}

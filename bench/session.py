@@ -15,7 +15,7 @@ from bench.device import check_device
 from bench.errors import BenchError, Interrupted
 from bench.log import Log
 from bench.reference import Reference, load_reference
-from bench.results import RESULTS, BitExact, Latency, Results, Run, with_steps
+from bench.results import RESULTS, BitExact, Latency, Results, Run, step_facts
 from bench.samples import Dataset, Sample, payload_bytes
 from bench.terminal import microseconds, print_results, progress_bar
 
@@ -84,14 +84,17 @@ def bench(
         clock = check_device(client, manifest, engine=target.engine, clock_hz=target.clock_hz, advice=advice)
         Run(manifest.name, manifest.hash, target.board, target.engine, target.simulated, clock).claim(out_dir)
         session = Session(target, manifest, out_dir, console, log, client, clock, reference)
+        # Read before measuring: a file that is broken must not cost what was measured.
+        older = Results.load(out_dir) if (out_dir / RESULTS).exists() else None
+        facts = step_facts(manifest, out_dir)
         if mode == "performance":
             results = session.run_performance(samples, window)
         else:
             assert dataset is not None
             results = session.run_accuracy(dataset)
-    results = with_steps(results, manifest, out_dir)
-    if (out_dir / RESULTS).exists():
-        results = results.merged(Results.load(out_dir))
+    results = replace(results, **facts)
+    if older is not None:
+        results = results.merged(older)
     path = results.save(out_dir)
     print_results(console, results, manifest.task)
     console.print(f"[dim]{path}[/dim]")

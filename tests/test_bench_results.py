@@ -11,7 +11,7 @@ from fake_device import make_model
 
 from bench.errors import BenchError
 from bench.published import published, published_for
-from bench.results import BitExact, Cycles, Latency, Results, Run, record_step, with_steps, write_json
+from bench.results import BitExact, Cycles, Latency, Results, Run, record_step, step_facts, write_json
 
 PERFORMANCE = Results(
     model="tiny",
@@ -101,7 +101,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 
 def test_steps(tmp_path: Path) -> None:
     manifest = make_model(tmp_path / "model")
-    assert with_steps(PERFORMANCE, manifest, tmp_path).resources == {
+    assert step_facts(manifest, tmp_path)["resources"] == {
         "device": "sim",
         "lut": 300,
         "ff": 200,
@@ -112,13 +112,19 @@ def test_steps(tmp_path: Path) -> None:
     routed = {"device": "xc7a100tcsg324-1", "lut": 310, "ff": 210, "bram36": 0.5, "dsp": 8, "stage": "routing"}
     record_step(tmp_path, "a-route", resources=routed, fmax_hz=98_000_000, seconds={"routing": 70.0})
     record_step(tmp_path, "b-synthesis", resources={**routed, "stage": "synthesis"}, tools={"yosys": "0.70"})
-    found = with_steps(PERFORMANCE, manifest, tmp_path)
-    assert (found.resources, found.fmax_hz, found.tools["yosys"]) == (routed, 98_000_000, "0.70")
-    assert found.seconds == {"compile": 1.5, "routing": 70.0}
+    found = step_facts(manifest, tmp_path)
+    assert (found["resources"], found["fmax_hz"], found["tools"]["yosys"]) == (routed, 98_000_000, "0.70")
+    assert found["seconds"] == {"compile": 1.5, "routing": 70.0}
     with pytest.raises(
         ValueError, match="step x: stage of resources must be one of estimate, synthesis, routing, not None"
     ):
         record_step(tmp_path, "x", resources={"lut": 1})
+
+    (tmp_path / "steps" / "c.json").write_text('{"resources": {"lut": 1}}')
+    with pytest.raises(
+        BenchError, match=r"c.json: stage of resources must be one of estimate, synthesis, routing; build"
+    ):
+        step_facts(manifest, tmp_path)
 
 
 def test_published_numbers_have_sources() -> None:

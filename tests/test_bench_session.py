@@ -180,6 +180,27 @@ def test_what_belongs_to_others_is_set_aside(tmp_path: Path, device: FakeDevice,
     assert Results.load(out).accuracy is None
 
 
+def test_a_run_that_ends_early_leaves_the_results_there_are(
+    tmp_path: Path, device: FakeDevice, dataset: Dataset
+) -> None:
+    def stop(inputs: object) -> list[object]:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    run(device, "performance", dataset, out)
+    before = (out / "results.json").read_bytes()
+    with pytest.raises(Interrupted) as caught:
+        run(device, "performance", dataset, out, reference=stop)
+    assert str(caught.value) == f"interrupted; earlier results in {out} are as they were. Run the same command again"
+    assert (out / "results.json").read_bytes() == before
+    # A broken file is found before anything is measured, not after.
+    (out / "results.json").write_text("{")
+    count = len(device.commands)
+    with pytest.raises(BenchError, match=r"results.json: cannot be read .* delete it to start anew"):
+        run(device, "performance", dataset, out)
+    assert not [text for text in device.commands[count:] if text.startswith("infer")]
+
+
 def test_mismatches_are_counted_and_listed(tmp_path: Path, device: FakeDevice, dataset: Dataset) -> None:
     bad = {dataset.samples[2].data, dataset.samples[9].data}
     device.wrong = lambda data, right: replace(right, integers=right.integers[::-1]) if data in bad else right
