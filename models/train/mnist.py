@@ -12,6 +12,7 @@ size of the network and the strength of the distortions were scored on the test 
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import tempfile
 import time
@@ -187,6 +188,7 @@ def export(model: nn.Sequential, path: Path) -> Path:
             if isinstance(layer, qnn.QuantLinear):
                 layer.weight.copy_(layer.quant_weight().value)
     whole = nn.Sequential(*model, nn.Softmax(dim=1)).eval()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
     with tempfile.TemporaryDirectory() as scratch:
         exported = Path(scratch) / path.name
         export_qonnx(whole, torch.zeros(1, 784), export_path=str(exported), verbose=False)
