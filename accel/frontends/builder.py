@@ -9,7 +9,7 @@ import numpy as np
 
 from accel.frontends.errors import RefusalError
 from accel.frontends.values import Constant, Stream, Value
-from accel.graph import Activation, Operator, Tensor
+from accel.graph import Activation, IntType, Operator, Tensor
 
 WIDEST = 16  # bits of weights and activations
 BUDGET = 2**21  # elements of constants in exact arithmetic: seconds
@@ -64,10 +64,13 @@ class Builder:
                 f"reads integers of {stream.levels.width} bits ({stream.levels})",
                 f"quantize them to {widest} bits or fewer",
             )
+        levels = stream.levels
+        if levels.levels == 1:  # there are no wires of no width
+            levels = IntType(levels.lo, levels.lo + 1)
         source = self._fixed(stream.source)
         if stream.steps and not _is_identity(stream, source):
             name = self.unique(stream.name)
-            source = self.emit(Activation(name, (source.name,), name, stream.steps, stream.levels), source)
+            source = self.emit(Activation(name, (source.name,), name, stream.steps, levels), source)
         return replace(stream, source=source, steps=()), source
 
     def _fixed(self, source: Tensor) -> Tensor:

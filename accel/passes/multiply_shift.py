@@ -59,8 +59,8 @@ class _Demands:
     def window(self, m: np.ndarray, shift: int, ties_to_even: bool) -> tuple[np.ndarray, np.ndarray]:
         """The least and the greatest bias for the multipliers ``m``; all three of shape (C,)."""
         least_sum = (self.level << shift) + (self.level & 1 if ties_to_even else 0)  # ties do not reach odd levels
-        least = np.where(self.reached, least_sum - self.at * m[:, None], -FAR).max(axis=1)
-        most = np.where(self.held, least_sum - 1 - (self.at - 1) * m[:, None], FAR).min(axis=1)
+        least = np.where(self.reached, least_sum - self.at * m[:, None], -FAR).max(axis=1, initial=-FAR)
+        most = np.where(self.held, least_sum - 1 - (self.at - 1) * m[:, None], FAR).min(axis=1, initial=FAR)
         return least, most
 
     def of(self, channels: np.ndarray) -> _Demands:
