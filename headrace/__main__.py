@@ -37,7 +37,7 @@ class Verbs(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = dict.fromkeys(VERBS)  # type: ignore[arg-type]  # names alone, for "did you mean"
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # names alone, for "did you mean"
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)

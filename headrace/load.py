@@ -10,7 +10,7 @@ from headrace.target import Target
 from models.registry import DEFAULT
 
 
-def main(model: Model = DEFAULT, board: Board = "sim", engine: Engine = "stream", out: Out = None) -> None:
+def main(model: Model = DEFAULT, *, board: Board = "sim", engine: Engine = "stream", out: Out = None) -> None:
     """Put a build onto its board. The simulated board starts with its build inside: there is nothing to load."""
     target = Target.of(model, board=board, engine=engine, out=out)
     flow.build(target)

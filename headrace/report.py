@@ -10,7 +10,7 @@ from headrace.target import Target
 from models.registry import DEFAULT
 
 
-def main(model: Model = DEFAULT, board: Board = "sim", engine: Engine = "stream", out: Out = None) -> None:
+def main(model: Model = DEFAULT, *, board: Board = "sim", engine: Engine = "stream", out: Out = None) -> None:
     """Draw report.html again: the pipeline, cycles and resources a layer, latency."""
     target = Target.of(model, board=board, engine=engine, out=out)
     typer.echo(bench.write_report(model_dir=target.model_dir, out_dir=target.out_dir))

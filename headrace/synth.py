@@ -22,6 +22,7 @@ DEVICES = {"xc7": "xc7a100tcsg324-1", "ecp5": "LFE5U-85F"}
 
 def main(
     model: Model = DEFAULT,
+    *,
     board: Board = "sim",
     engine: Engine = "stream",
     out: Out = None,

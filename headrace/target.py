@@ -14,7 +14,7 @@ ENGINES = ("stream",)
 
 
 class TargetError(ValueError):
-    """A board or an engine that does not exist; the message lists those that do."""
+    """An engine that does not exist; the message lists those that do."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ class Target:
 
     @classmethod
     def of(cls, model: str, *, board: str, engine: str, out: Path | None = None) -> Target:
-        """The build for the words of a command line. Raises `TargetError`, or `RegistryError` for the model."""
+        """The build that a command line names. Raises `TargetError`, `BoardError` or `RegistryError`."""
         if engine not in ENGINES:
             raise TargetError(f"ENGINE must be {' or '.join(ENGINES)}, not {engine!r}")
+        hardware = boards.find(board)
         entry = registry.find(model)
-        return cls(entry, boards.find(board), engine, out or Path("build") / f"{board}-{entry.name}-{engine}")
+        return cls(entry, hardware, engine, out or Path("build") / f"{board}-{entry.name}-{engine}")
 
     @property
     def model_dir(self) -> Path:
@@ -41,7 +42,7 @@ class Target:
 
     @property
     def soc_dir(self) -> Path:
-        """soc.v and the headers that LiteX generates."""
+        """soc.v, and the headers that LiteX generates."""
         return self.out_dir / "soc"
 
     @property

@@ -14,6 +14,7 @@ from models.train import train
 
 def main(
     model: Model = DEFAULT,
+    *,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="[default: build/train/MODEL]")] = None,
     epochs: Annotated[int | None, typer.Option(help="Fewer epochs, for trying out; gives another model.")] = None,
     restart: Annotated[bool, typer.Option(help="Begin anew, not after the last whole epoch.")] = False,

@@ -1,0 +1,68 @@
+"""`headrace bench`: the benchmark over the serial line, on a simulator of its own or at a given port."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bench
+from accel.manifest import Manifest
+from headrace import flow
+from headrace.options import Board, Engine, Model, Out
+from headrace.target import Target
+from models import fetch
+from models.download import FetchError
+from models.registry import DEFAULT
+from soc.simulator import Simulation
+
+
+def main(
+    model: Model = DEFAULT,
+    *,
+    board: Board = "sim",
+    engine: Engine = "stream",
+    mode: Annotated[str, typer.Option(metavar="MODE", help="performance or accuracy.")] = "performance",
+    out: Out = None,
+    samples: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Samples: a folder with y_labels.csv, or another of the model's data sets."),
+    ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(metavar="PORT", help="A serial port or URL where the device already is (/dev/…, socket://…)."),
+    ] = None,
+) -> None:
+    """Build what is missing, benchmark as MLPerf Tiny does, and write results.json and report.html."""
+    target = Target.of(model, board=board, engine=engine, out=out)
+    flow.build(target)
+    dataset = choose_samples(target, mode, samples)
+    with ExitStack() as stack:
+        if port is None:
+            port = f"socket://127.0.0.1:{stack.enter_context(Simulation(target.simulator)).port}"
+        bench.bench(
+            target=bench.Target(board=board, port=port, engine=engine, simulated=True, clock_hz=target.board.clock_hz),
+            mode=mode,
+            model_dir=target.model_dir,
+            out_dir=target.out_dir,
+            dataset=dataset,
+        )
+    typer.echo(bench.write_report(model_dir=target.model_dir, out_dir=target.out_dir))
+
+
+def choose_samples(target: Target, mode: str, samples: str | None) -> bench.Dataset:
+    """A folder, a data set of the registry, the model's first one, or, for performance alone, random inputs."""
+    if samples is not None and samples not in target.entry.datasets:
+        return bench.load_folder(Path(samples))
+    if samples is None and mode == "performance":
+        # Time does not depend on the data, so samples that cannot be had are no reason to stop.
+        if not target.entry.datasets:
+            return bench.random_inputs(Manifest.load(target.model_dir))
+        try:
+            return bench.load_folder(fetch.samples(target.entry))
+        except FetchError as error:
+            typer.echo(f"Random inputs, as there are no samples: {error}")
+            return bench.random_inputs(Manifest.load(target.model_dir))
+    return bench.load_folder(fetch.samples(target.entry, samples))
