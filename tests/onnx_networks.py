@@ -160,7 +160,7 @@ def _evaluate(operator: str, i: list[Any], a: dict[str, Any], kind: Any) -> np.n
         case "Quant":
             x, scale, zero, bits = i
             lo, hi = bounds(int(bits.item()), a["signed"], a["narrow"])
-            mode = ROUNDING[a["rounding_mode"].decode()]
+            mode = ROUNDING[a.get("rounding_mode", b"ROUND").decode()]
             if bits.item() == 1 and a["signed"]:
                 levels = apply(lambda v, s, z: 1 if v / s + z >= 0 else -1, x, scale, zero)
             else:

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from accel.frontends import dense, elementwise, heads, layout, quantizers
-from accel.frontends.builder import Builder, operand
+from accel.frontends.builder import WIDEST, Builder, operand
 from accel.frontends.errors import FrontendError, RefusalError
 from accel.frontends.onnx_file import LARGEST, Model, Node
 from accel.frontends.values import Constant, Headed, Stream, Value
@@ -42,6 +42,8 @@ class Encoding:
     offset: Fraction = Fraction(0)
 
     def __post_init__(self) -> None:
+        if self.type.width > WIDEST:
+            raise ValueError(f"encoding: the wire carries integers of at most {WIDEST} bits, not {self.type}")
         for name in ("scale", "offset"):
             try:
                 object.__setattr__(self, name, Fraction(getattr(self, name)))

@@ -142,7 +142,7 @@ class Stream:
 
     def joined(self, *constants: np.ndarray) -> Stream:
         """The stream in the shape that it has after an operation with these constants."""
-        shape = broadcast(self.shape, *(c.shape for c in constants))
+        shape = broadcast(self.shape, *(c.shape for c in constants if c.shape != (1,)))
         if math.prod(shape) != self.index.size:
             raise RefusalError(
                 f"repeats a tensor of shape {self.shape} to shape {shape}",
