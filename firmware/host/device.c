@@ -1,5 +1,6 @@
-/* The device in a process: the firmware's protocol on stdin and stdout, a TCP port or a pseudo-terminal, with the engine of
- * engine_host.c and a clock that only inferences advance, so that a session is the same each time and takes no time. */
+/* The device in a process: the protocol of the firmware on stdin and stdout, a TCP port or a pseudo-terminal, with the
+ * engine of engine_host.c and a clock that only inferences advance, so that a session is the same each time and takes no
+ * time. */
 #define _GNU_SOURCE
 #include "device.h"
 
@@ -103,7 +104,8 @@ static void die(const char *what)
 
 static void serve_tcp(uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);

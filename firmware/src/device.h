@@ -7,7 +7,7 @@
 
 #include "model.h"
 
-/* The DMA window: db buffer, input (where the payload has to be converted) and output, at the offsets in model.h. Not cached. */
+/* The DMA window, not cached: the db buffer, the input (where it differs) and the output, at the offsets in model.h. */
 extern volatile uint8_t device_memory[MODEL_MEMORY_BYTES];
 
 void device_put(char c);       /* Sends a byte; waits while the transmitter is full. */

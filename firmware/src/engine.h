@@ -1,5 +1,5 @@
-/* An engine runs inferences: from the input at MODEL_INPUT_OFFSET of device_memory, which it leaves as it is, to the output
- * at MODEL_OUTPUT_OFFSET. Exactly one engine_*.c is linked. */
+/* An engine runs inferences: from the input at MODEL_INPUT_OFFSET of device_memory, which it leaves as it is, to the
+ * output at MODEL_OUTPUT_OFFSET. Exactly one engine_*.c is linked. */
 #ifndef ENGINE_H
 #define ENGINE_H
 
@@ -14,14 +14,15 @@ struct engine_cycles {
 
 extern const char engine_name[];
 
-/* These answer whether it went well; where not, engine_explain() prints the reason and the engine is ready for the next call. */
-bool engine_check(void);            /* The hardware is there and holds the model of this firmware. */
-bool engine_run(uint32_t count);    /* So many inferences back to back (at least one). */
-bool engine_self_test(void);        /* Provokes every error that can be, and recovers. Overwrites the output. */
-void engine_explain(void);          /* Prints the reason of the last failure, without a line's end. */
+/* These answer whether it went well. Where not, engine_explain() prints the reason, and the next call finds the engine
+ * ready. */
+bool engine_check(void);         /* The hardware is there and holds the model of this firmware. */
+bool engine_run(uint32_t count); /* So many inferences back to back (at least one). */
+bool engine_self_test(void);     /* Provokes every error that can be, and recovers. Overwrites the output. */
+void engine_explain(void);       /* Prints the reason of the last failure, without a line's end. */
 
 struct engine_cycles engine_cycles(void);
-uint32_t engine_streams(void);                                                       /* streams with stall counters */
-void engine_stalls(uint32_t stream, uint32_t *starved, uint32_t *blocked); /* cycles, of the last inference */
+uint32_t engine_streams(void); /* how many have stall counters */
+void engine_stalls(uint32_t stream, uint32_t *starved, uint32_t *blocked); /* in cycles, of the last inference */
 
 #endif

@@ -72,8 +72,9 @@ bool engine_check(void)
     return true;
 }
 
-/* Inferences back to back while they go well; answers STATUS after the last, or BUSY where it took too long. The clock is
- * latched just before each start, and the latch is read while the accelerator works; after the last it is latched again. */
+/* Inferences back to back while they go well; answers STATUS after the last, or BUSY where it took too long. The clock
+ * is latched just before each start, and the latch is read while the accelerator works; after the last it is latched
+ * again. */
 __attribute__((noinline, aligned(32))) static uint32_t run(uint32_t count)
 {
     uint32_t status = DONE, begin = 0;
@@ -198,11 +199,12 @@ static bool start_while_busy(void)
 static uint32_t interrupt_pending(void)
 {
     uint32_t pending;
+    (void)STATUS; /* comes back only when the writes before it have arrived */
     __asm__ volatile("csrr %0, 0xfc0" : "=r"(pending));
     return pending >> ACCELERATOR_INTERRUPT & 1;
 }
 
-/* The line is raised at the end and falls when cleared. Interrupts are masked in the CPU as a whole: the line is only looked at. */
+/* The line is raised at the end and falls when cleared. The CPU as a whole masks interrupts: the line is only seen. */
 static bool interrupt_line(void)
 {
     __asm__ volatile("csrs 0xbc0, %0" : : "r"(1u << ACCELERATOR_INTERRUPT));

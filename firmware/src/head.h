@@ -1,4 +1,5 @@
-/* From the output's integers to what m-results prints; accel/graph/head.py is the same in Python, and explains the formulas. */
+/* From the output's integers to what m-results prints. accel/graph/head.py explains the formulas, and is the same in
+ * Python. */
 #ifndef HEAD_H
 #define HEAD_H
 

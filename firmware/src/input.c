@@ -27,7 +27,8 @@ bool input_load(void)
 {
     for (uint32_t i = 0; i < MODEL_INPUT_ELEMENTS; i++) {
         int32_t value = number(i);
-        if (value < MODEL_INPUT_LOWEST || value > MODEL_INPUT_HIGHEST || (value - MODEL_INPUT_LOWEST) % MODEL_INPUT_STEP) {
+        if (value < MODEL_INPUT_LOWEST || value > MODEL_INPUT_HIGHEST ||
+            (value - MODEL_INPUT_LOWEST) % MODEL_INPUT_STEP) {
             print("e-[Input element %u is %d, not %s]\r\n", i, value, MODEL_INPUT_RANGE);
             return false;
         }

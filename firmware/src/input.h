@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* Puts the input where the accelerator reads it, converting elements whose width differs on the wire. Answers false after
- * printing an error where an element lies outside the input's type. The payload stays, so that a later infer finds it. */
+/* Puts the input where the accelerator reads it, converting elements whose width differs on the wire. Answers false
+ * after printing an error where an element lies outside the input's type. The payload stays for the next infer. */
 bool input_load(void);
 
 #endif

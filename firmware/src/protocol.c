@@ -18,7 +18,7 @@ static char command[COMMAND_SIZE + 1]; /* what came since the last % */
 static uint32_t length;
 static bool too_long;
 
-/* What comes while inferences run: a ring, its indices modulo 256. What does not fit is lost, as the host is to wait for m-ready. */
+/* What comes while inferences run: a ring, its indices modulo 256. What does not fit is lost: the host is to wait. */
 static uint8_t ahead[256], first, end;
 
 static uint32_t expected, loaded; /* bytes that db load announced, and that came */
@@ -193,7 +193,8 @@ static void db_load(const char *size)
 static void db_print(void)
 {
     for (uint32_t i = 0; i < loaded; i++)
-        print(i % 8 ? "-%b%s" : "m-buffer-%b%s", (uint32_t)device_memory[i], i % 8 == 7 || i + 1 == loaded ? "\r\n" : "");
+        print("%s%b%s", i % 8 ? "-" : "m-buffer-", (uint32_t)device_memory[i],
+              i % 8 == 7 || i + 1 == loaded ? "\r\n" : "");
 }
 
 /* Takes the digits of a line, or none of them where one is wrong, so that the host can send the line again. */
