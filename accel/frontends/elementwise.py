@@ -14,6 +14,7 @@ from accel.frontends.values import Constant, Stream, Value, broadcast, checked
 from accel.graph.steps import rationals
 
 ROOT_BITS = 4096
+ROOT_COST = 16  # how much longer arithmetic with roots takes than with numbers from the file
 Values = tuple[Value | None, ...]
 
 
@@ -89,7 +90,7 @@ def unary(builder: Builder, node: Node, values: Values) -> Value:
     if node.operator == "Neg" and isinstance(x, Stream):
         return x.linear(rationals([-1]))
     constant = operand(x, Constant, "the operand")
-    builder.spend(constant.numbers.size)
+    builder.spend(ROOT_COST * constant.numbers.size)
     function = {"Neg": lambda v: -v, "Sqrt": lambda v: each(square_root, v), "Reciprocal": reciprocal}[node.operator]
     return Constant.of(function(constant.exact()).reshape(constant.shape))
 
@@ -101,7 +102,7 @@ def power(builder: Builder, node: Node, values: Values) -> Value:
     if isinstance(base, Stream) and n == 1:
         return base
     constant = operand(base, Constant, "the base")
-    builder.spend(constant.numbers.size)
+    builder.spend(ROOT_COST * constant.numbers.size)
     if n.denominator not in (1, 2) or abs(n) > 8:
         raise RefusalError(f"has the exponent {float(n):g}", "only integers and halves up to 8 can be read")
     numbers = constant.exact() if n.denominator == 1 else each(square_root, constant.exact())
@@ -121,6 +122,7 @@ def batch_normalization(builder: Builder, node: Node, values: Values) -> Value:
         per_axis(operand(value, Constant, what), 1, len(stream.shape), what)
         for value, what in zip(rest, names, strict=True)
     )
+    builder.spend(ROOT_COST * variance.size)
     deviation = each(square_root, variance + Fraction(node.number("epsilon", float(np.float32(1e-5)))))
     factor = checked(scale * reciprocal(deviation))
     return stream.linear(factor, checked(bias - mean * factor))

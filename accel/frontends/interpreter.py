@@ -12,7 +12,7 @@ import numpy as np
 from accel.frontends import dense, elementwise, heads, layout, quantizers
 from accel.frontends.builder import WIDEST, Builder, operand
 from accel.frontends.errors import FrontendError, RefusalError
-from accel.frontends.onnx_file import LARGEST, Model, Node
+from accel.frontends.onnx_file import Model, Node
 from accel.frontends.values import Constant, Headed, Stream, Value
 from accel.graph import Affine, Graph, IntType, Operator, Tensor
 from accel.graph.steps import rationals
@@ -30,6 +30,7 @@ DOMAINS = {"", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general", "finn.cust
 WIRE_TYPES = {
     f"{'' if signed else 'u'}int{n}": IntType.of(width=n, signed=signed) for n in (8, 16) for signed in (False, True)
 }
+LARGEST_INPUT = 2**18  # elements; an image of 224 x 224 has fewer
 LONG = 1024  # bits of a Fraction that only a root can have
 
 
@@ -68,6 +69,8 @@ def interpret(model: Model, *, name: str, encoding: Encoding | None, head: str |
             for output, value in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False):
                 if output and value is not None:
                     values[output] = value
+                if isinstance(value, Stream):
+                    builder.spend((value.scale.size + value.offset.size) // 8)
     with _Named(model, model.output, "output"):
         return _finish(builder, _value(values, model.output), name, head)
 
@@ -112,8 +115,8 @@ def _input(model: Model, encoding: Encoding | None) -> Stream:
         raise RefusalError(f"input {model.input!r} has the shape ({sizes})", "export with a fixed shape (batch, ...)")
     fixed = tuple(n for n in shape if n is not None)
     size = math.prod(fixed)
-    if size > LARGEST:
-        raise RefusalError(f"input {model.input!r} has {size} elements", f"at most {LARGEST} fit")
+    if size > LARGEST_INPUT:
+        raise RefusalError(f"input {model.input!r} has {size} elements", f"at most {LARGEST_INPUT} fit")
     index = np.arange(size).reshape((1, *fixed) if len(model.shape) > 1 else fixed)
     if encoding is None and model.input_type in WIRE_TYPES:
         encoding = Encoding(WIRE_TYPES[model.input_type], Fraction(1))
