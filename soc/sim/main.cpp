@@ -29,7 +29,7 @@ constexpr char usage[] =
     "  --exit-on-disconnect  end when a client leaves\n";
 
 constexpr int slice = 1024;           // cycles between looks at the serial line
-constexpr double status_seconds = 5;  // between status lines
+constexpr int status_seconds = 5;     // between status lines
 constexpr double clock_hz = CLOCK_HZ;
 
 volatile sig_atomic_t stopped = 0;
@@ -136,31 +136,36 @@ void run(const Options& options)
 {
     auto context = std::make_unique<VerilatedContext>();
     auto soc = std::make_unique<Vsoc>(context.get());
-    headrace::Line line(options.port, options.pty);
     soc->eval();
     load_rom(*soc, options.rom);
     soc->eval();
+    headrace::Line line(options.port, options.pty);  // announces the board, so all else has to be well by now
 
     using Clock = std::chrono::steady_clock;
-    auto last = Clock::now();
+    const auto begin = Clock::now();
+    auto last = begin;
     uint64_t cycles = 0, last_cycles = 0;
+    auto report = [&](Clock::time_point since, uint64_t cycles_since) {
+        double seconds = std::chrono::duration<double>(Clock::now() - since).count();
+        fprintf(stderr, "%llu cycles, %.3f s simulated, %.2f MHz\n", static_cast<unsigned long long>(cycles),
+                static_cast<double>(cycles) / clock_hz, static_cast<double>(cycles - cycles_since) / seconds / 1e6);
+    };
     while (!stopped && !(options.exit_on_disconnect && line.was_left())) {
         line.poll();
         soc->serial_source_ready = line.may_send();
         for (int i = 0; i < slice; i++)
             step(*soc, line);
         cycles += slice;
-        if (options.quiet || cycles % (1 << 20))
+        if (options.quiet || cycles % (1 << 16))
             continue;
-        auto now = Clock::now();
-        double seconds = std::chrono::duration<double>(now - last).count();
-        if (seconds >= status_seconds) {
-            fprintf(stderr, "%llu cycles, %.3f s simulated, %.2f MHz\n", static_cast<unsigned long long>(cycles),
-                    static_cast<double>(cycles) / clock_hz, static_cast<double>(cycles - last_cycles) / seconds / 1e6);
-            last = now;
+        if (Clock::now() - last >= std::chrono::seconds(status_seconds)) {
+            report(last, last_cycles);
+            last = Clock::now();
             last_cycles = cycles;
         }
     }
+    if (!options.quiet)
+        report(begin, 0);
     soc->final();
 }
 
