@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from amaranth.sim import Simulator as PySimulator
 from amaranth.sim import SimulatorContext
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +19,7 @@ from accel.graph import (
     ArgMax,
     Dense,
     Graph,
+    GraphError,
     IntType,
     Operator,
     Requantize,
@@ -25,7 +28,9 @@ from accel.graph import (
     Threshold,
 )
 from accel.rtl.core import Core
+from accel.rtl.images import ArrayPlan, images
 from accel.rtl.simulate import from_beats, to_beats
+from accel.rtl.verilog import to_verilog
 
 Draw = Callable[[st.SearchStrategy], int]
 
@@ -207,3 +212,32 @@ def test_random_networks_give_what_the_graph_gives(pipeline: Pipeline, seed: int
     np.testing.assert_array_equal(outputs, pipeline.graph.run(x))
     if pauses == (0, 0) and seed % 3 * (seed % 37) == 0:
         assert times[pipeline.sink.beats - 1] + 1 == pipeline_cycles(pipeline)
+
+
+def small(**changes: object) -> ArrayNode:
+    """An array of one layer, with some fields changed."""
+    dense = Dense("d", ("x",), "y", np.array([[1, -1, 2], [2, 1, 0]]), IntType(-2, 2))
+    out = dense.infer(Tensor("x", (3,), IntType(-4, 3)))
+    node = ArrayNode("fc", (Layer(dense, None),), Stream(3, IntType(-4, 3), 1), Stream(2, out.type, 1), 4, 2, 2)
+    return replace(node, **changes)  # type: ignore[arg-type]
+
+
+def test_arrays_that_cannot_be_built_say_why() -> None:
+    with pytest.raises(GraphError, match=r"^fc: drain must divide pe, but 3 does not divide 4$"):
+        ArrayPlan(small(drain=3))
+    with pytest.raises(GraphError, match=r"^fc: its last layer gives i5\[-15..13\], but its sink takes u1$"):
+        ArrayPlan(small(sink=Stream(2, IntType(0, 1), 1)))
+
+
+def test_the_same_pipeline_gives_the_same_verilog_and_images() -> None:
+    node = small()
+    graph = Graph("g", Tensor("x", (3,), IntType(-4, 3)), "y", (node.layers[0].dense,))
+    first, second = (to_verilog(Core(Pipeline(graph, (node,))), "core") for _ in range(2))
+    assert first == second
+    assert "module core(" in first
+    # two input tiles of two, one neuron tile of four; weights of three bits, those of shared multipliers with an offset
+    plan = ArrayPlan(node)
+    assert (plan.packing.share, plan.packing.field, plan.packing.offset) == (4, 6, 4)
+    rows = [[1, -1], [2, 1], [0, 0], [0, 0]], [[2, 0], [0, 0], [0, 0], [0, 0]]
+    codes = [[(w + (4 if p < 3 else 0)) & 7 for p, row in enumerate(tile) for w in row] for tile in rows]
+    assert images(node)["weights"] == [sum(code << 3 * i for i, code in enumerate(word)) for word in codes]

@@ -313,8 +313,36 @@ class RequantizeImage:
 
     @property
     def multiplier_width(self) -> int:
+        """Bits of a multiplier in memory; none when it is a constant."""
+        if self.constant is not None:
+            return 0
         return signed_width(int(self.multipliers.min()), int(self.multipliers.max()))
 
     @property
     def bias_width(self) -> int:
         return signed_width(int(self.biases.min()), int(self.biases.max()))
+
+    def words(self) -> list[int]:
+        """A word a group: the lanes' multipliers, then (above them) the lanes' biases."""
+        biases = pack(self.biases, self.bias_width)
+        if self.constant is not None:
+            return biases
+        above = self.multipliers.shape[1] * self.multiplier_width
+        return [m | b << above for m, b in zip(pack(self.multipliers, self.multiplier_width), biases, strict=True)]
+
+
+def images(node: ArrayNode) -> dict[str, list[int]]:
+    """The memories of an array by name, a number a word, for readers; the gateware is made from the same plan."""
+    plan = ArrayPlan(node)
+    memories = {"weights": plan.weights()}
+    if (parallel := plan.thresholds(search=False)) is not None:
+        memories["thresholds"] = parallel.parallel()
+    if (search := plan.thresholds(search=True)) is not None:
+        for lane in range(node.drain):
+            for depth in range(search.steps.bit_length()):
+                memories[f"thresholds_lane{lane}_bit{depth}"] = search.level(lane, depth)
+    if (constants := plan.requantization()) is not None:
+        memories["requantization"] = constants.words()
+    if (biases := plan.plain()) is not None:
+        memories["biases"] = biases
+    return memories

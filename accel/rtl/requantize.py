@@ -38,17 +38,8 @@ class RequantizeUnit(wiring.Component):
         m = Module()
         image = self.image
         factor = image.constant
-        m_width = 0 if factor is not None else image.multiplier_width
-        b_width = image.bias_width
-        mask, b_mask = (1 << m_width) - 1, (1 << b_width) - 1
-        words = []
-        for multipliers, biases in zip(image.multipliers.tolist(), image.biases.tolist(), strict=True):
-            word = 0
-            for lane in range(self.lanes):
-                constants = (multipliers[lane] & mask) | (biases[lane] & b_mask) << m_width
-                word |= constants << (lane * (m_width + b_width))
-            words.append(word)
-        word = rom(m, "constants", words, self.lanes * (m_width + b_width), self.address)
+        m_width, b_width = image.multiplier_width, image.bias_width
+        word = rom(m, "constants", image.words(), self.lanes * (m_width + b_width), self.address)
 
         # functions that differ between layers are all computed and one is chosen: there are hardly ever two
         functions = list(dict.fromkeys((a.out, a.ties_to_even) for a in image.layers if a is not None))
@@ -60,16 +51,16 @@ class RequantizeUnit(wiring.Component):
                 which = delayed
 
         for lane in range(self.lanes):
-            constants = word.word_select(lane, m_width + b_width)
+            constant = word[self.lanes * m_width :].word_select(lane, b_width)
             x = Signal.like(self.x[lane], name=f"x{lane}", reset_less=True)
             bias0 = Signal(signed(b_width), name=f"bias0_{lane}", reset_less=True)
             bias1 = Signal(signed(b_width), name=f"bias1_{lane}", reset_less=True)
             total = Signal(signed(image.width), name=f"total{lane}", reset_less=True)
-            m.d.sync += [x.eq(self.x[lane]), bias0.eq(constants[m_width:]), bias1.eq(bias0)]
+            m.d.sync += [x.eq(self.x[lane]), bias0.eq(constant), bias1.eq(bias0)]
             if factor is None:
                 multiplier = Signal(signed(m_width), name=f"multiplier{lane}", reset_less=True)
                 product = Signal(signed(len(x) + m_width), name=f"product{lane}", reset_less=True)
-                m.d.sync += [multiplier.eq(constants[:m_width]), product.eq(x * multiplier)]
+                m.d.sync += [multiplier.eq(word.word_select(lane, m_width)), product.eq(x * multiplier)]
             else:
                 shift = factor.bit_length() - 1
                 product = Signal(signed(len(x) + shift), name=f"product{lane}", reset_less=True)
@@ -92,14 +83,11 @@ class RequantizeUnit(wiring.Component):
 
 
 def clip_code(value: Value, out: IntType) -> Value:
-    """The code of signed ``value`` clipped to ``out``, from its topmost bits and a comparison no wider than ``out``."""
+    """The code of signed ``value`` clipped to ``out``: told by its topmost bits, and comparisons as wide as ``out``."""
     code = Code.of(out)
     kept = out.width
     negative = value[-1]
-    if len(value) < kept + 1:
-        value = value + 0
-        extension = negative.replicate(kept + 1 - len(value)) if len(value) < kept + 1 else None
-        value = Cat(value, extension) if extension is not None else value
+    value = Cat(value, negative.replicate(max(kept + 1 - len(value), 0)))
     # two's complement values keep their sign bit among the bits that are left
     beyond = value[kept - 1 : -1] if out.signed else value[kept:-1]
     above = ~negative & beyond.any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -9,14 +10,15 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 from pyosys import libyosys
 
-# What amaranth.back.verilog does: processes become always blocks, memories become arrays with an initial block.
+# What amaranth.back.verilog does, but for `-norename`: internal names would carry numbers of earlier runs in this
+# process, and the same component has to give the same text.
 PASSES = (
     "read_rtlil {source}",
     "proc -nomux -norom",
     "memory_collect",
     "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding",
     "attrmap -modattr -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding",
-    "write_verilog -norename {target}",
+    "write_verilog {target}",
 )
 
 
@@ -32,4 +34,5 @@ def to_verilog(component: wiring.Component, name: str) -> str:
         design = libyosys.Design()
         for command in PASSES:
             libyosys.Pass.call(design, "tee -q " + command.format(source=source, target=target))
-        return target.read_text()
+        # the one name that still carries such a number
+        return re.sub(r"\\\$auto\$verilog_backend\S*", r"\\$initial", target.read_text())
