@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import typer
 
 import firmware.build
+from accel.compiler import VERSIONS, compile_model
 from accel.manifest import Manifest
 from accel.rtl import verilate
 from headrace.steps import Runner, Step, package_versions
 from headrace.target import Target
-from models import fetch
-from soc import generate, simulator
+from models import evaluate, fetch
+from soc import BUFFER, generate, simulator
 from toolchain import find
 
 LATER = ("soc", "firmware", "simulator", "synthesis", "resources")
@@ -27,6 +29,42 @@ def build(target: Target, say: Callable[[str], None] = typer.echo) -> None:
             runner.run(step(target))
 
 
+def compile_into(target: Target, folder: Path, say: Callable[[str], None] = print) -> Manifest:
+    """Compile the model of ``target`` into ``folder``, a line to ``say`` a stage. Raises what the stages raise."""
+    return compile_model(
+        fetch.model(target.entry),
+        folder,
+        budget=target.board.budget,
+        memory=BUFFER,
+        name=target.entry.name,
+        task=target.entry.task,
+        encoding=evaluate.encoding(target.entry),
+        progress=say,
+    )
+
+
+def compile_step(target: Target) -> Step:
+    """The compiled model, from the model file."""
+    entry, budget = target.entry, target.board.budget
+    return Step(
+        "compile",
+        f"{entry.file} to Verilog, for {budget.name}",
+        target.model_dir,
+        lambda: compile_into(target, target.model_dir),
+        inputs=[fetch.model(entry)],
+        settings={
+            "name": entry.name,
+            "task": entry.task,
+            "encoding": asdict(entry.encoding) if entry.encoding else None,
+            "budget": asdict(budget),
+            "memory": asdict(BUFFER),
+        },
+        code=["accel"],
+        tools=package_versions(*VERSIONS),
+        stale=LATER,
+    )
+
+
 def soc_step(target: Target) -> Step:
     """The SoC around the accelerator: soc.v, and the headers for the firmware."""
     accelerator = target.model_dir / "accelerator.v"
@@ -38,10 +76,10 @@ def soc_step(target: Target) -> Step:
             target.soc_dir,
             board=target.board,
             accelerator=accelerator,
-            memory=Manifest.load(target.model_dir).memory,
+            memory=BUFFER,
         ),
         inputs=[accelerator],
-        settings={"board": target.board.name, "memory": asdict(Manifest.load(target.model_dir).memory)},
+        settings={"board": target.board.name, "memory": asdict(BUFFER)},
         code=["soc", "boards"],
         tools=package_versions("litex", "migen", "pythondata-cpu-vexriscv"),
     )

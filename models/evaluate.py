@@ -19,9 +19,15 @@ DTYPES = {"int8": "i1", "uint8": "u1", "int16": "<i2", "uint16": "<u2"}
 
 def graph(entry: Entry) -> Graph:
     """The integer graph of an entry's file, its input as the entry says. Raises FetchError, FrontendError."""
-    path, said = fetch.model(entry), entry.encoding
-    encoding = Encoding(WIRES[said.wire], Fraction(said.scale), Fraction(said.offset)) if said else None
-    return load(path, name=entry.name, encoding=encoding)
+    return load(fetch.model(entry), name=entry.name, encoding=encoding(entry))
+
+
+def encoding(entry: Entry) -> Encoding | None:
+    """What a sample's bytes mean, as the frontend takes it; None where the file says it, or they are no integers."""
+    said = entry.encoding
+    if said is None or said.wire not in WIRES:
+        return None
+    return Encoding(WIRES[said.wire], Fraction(said.scale), Fraction(said.offset))
 
 
 def top1(entry: Entry, dataset: str | None = None) -> tuple[int, int]:
