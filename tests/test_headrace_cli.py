@@ -46,7 +46,7 @@ def test_help_of_every_verb() -> None:
     [
         (
             ["bench", "mnist-w2a3"],
-            f"no model is called 'mnist-w2a3'. Did you mean mnist-w2a2? Known: {KNOWN}; "
+            f"no model is called 'mnist-w2a3'. Did you mean mnist-w2a2 or kws-w3a3? Known: {KNOWN}; "
             "or give the path of a file (.onnx or .tflite)",
         ),
         (["build", "--board", "spartan"], "BOARD must be one of sim, not 'spartan'"),
