@@ -1,0 +1,40 @@
+"""What an accelerator may take of a device, and what one costs: the same four resources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+RESOURCES = ("lut", "ff", "bram36", "dsp")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """LUTs, flip-flops, 36-Kbit block RAMs (halves count) and DSP slices; ``name`` is the board's or the user's."""
+
+    lut: int
+    ff: int
+    bram36: float
+    dsp: int
+    name: str = "budget"
+
+    def __post_init__(self) -> None:
+        for resource in RESOURCES:
+            if getattr(self, resource) < 0:
+                raise ValueError(f"budget {self.name}: {resource} must not be negative, not {getattr(self, resource)}")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one hardware node (or a whole pipeline) takes before synthesis. ``cycles`` is latency at batch 1."""
+
+    cycles: int = 0
+    lut: int = 0
+    ff: int = 0
+    bram36: float = 0.0
+    dsp: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
+
+    def fits(self, budget: Budget) -> bool:
+        return all(getattr(self, r) <= getattr(budget, r) for r in RESOURCES)

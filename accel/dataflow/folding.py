@@ -1,0 +1,192 @@
+"""Folding: which layers share an array, and how wide every array is, so that latency at batch 1 is smallest.
+
+A chain of items (dense layers, and what stands between them) is cut into groups of neighbours; each group becomes one
+node. For every group the candidates are enumerated (PE, SIMD, drain, multiplier style, weight memory) and reduced to
+those that nothing beats in all of latency and resources. CP-SAT then picks the path of candidates from the input to the
+output whose latencies add up to the least within the budget; where two take as long, the one that leaves more of the
+device free.
+
+The optimum is exact. A node's latency, from its last input beat to its last output beat, does not depend on the nodes
+before it, as every node gives a beat a cycle once it begins. And between two values of PE (or of SIMD) that need the
+same number of tiles, the smaller one takes no longer and costs no more, so only the smallest of each is tried.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ortools.sat.python import cp_model
+
+from accel.dataflow.budget import RESOURCES, Budget, Cost
+from accel.dataflow.candidates import (
+    Candidate,
+    Item,
+    Pins,
+    Space,
+    check_pins,
+    enumerate_candidates,
+    lower_bounds,
+    vector,
+)
+from accel.dataflow.pipeline import ArrayNode, Node, Stream, TableNode
+from accel.graph import GraphError
+
+
+class FoldingError(GraphError):
+    """No folding fits the budget; the message names the resource that binds and the part that needs most of it."""
+
+
+@dataclass(frozen=True)
+class Folding:
+    """The nodes in order, their costs, and the binding resource: that of which twice as much would save the most cycles.
+
+    (None when no resource would save any; tried on sizes that are powers of two.)
+    """
+
+    nodes: tuple[Node, ...]
+    costs: tuple[Cost, ...]
+    binding: str | None
+
+
+def fold(
+    name: str,
+    items: Sequence[Item],
+    streams: Sequence[Stream],
+    *,
+    budget: Budget,
+    pins: Pins | None = None,
+) -> Folding:
+    """The folding of least latency for the graph ``name``.
+
+    ``streams[i]`` enters item ``i``, the last one leaves the chain; of all but the first the lanes are chosen here.
+    ``pins`` fixes, by name of a dense layer, any of pe, simd, drain, multiplier, memory, and ``array``: layers that
+    name the same array share it, layers that name different ones do not. Raises `FoldingError`.
+    """
+    pins = check_pins(items, pins or {})
+    lanes = streams[0].lanes
+    doubled = replace(budget, **{r: 2 * getattr(budget, r) for r in RESOURCES})
+    coarse = list(enumerate_candidates(items, streams, budget=doubled, pins=pins, space=Space("coarse")))
+    first = solve(coarse, len(items), lanes, budget)
+    best = deepen(items, streams, budget=budget, pins=pins, reached=None if first is None else latency_of(first))
+    if best is None:
+        raise FoldingError(explain(name, items, streams, budget=budget, pins=pins))
+    savings = dict.fromkeys(RESOURCES, 0)
+    for resource in RESOURCES if first is not None else ():
+        other = solve(coarse, len(items), lanes, replace(budget, **{resource: getattr(doubled, resource)}))
+        assert first is not None and other is not None, "more room cannot make it harder"
+        savings[resource] = latency_of(first) - latency_of(other)
+    binding = max(RESOURCES, key=lambda r: savings[r])
+    nodes = tuple(replace(c.node, name=f"{kind_of(c.node)}{i}") for i, c in enumerate(best))
+    return Folding(nodes, tuple(c.cost for c in best), binding if savings[binding] > 0 else None)
+
+
+def deepen(
+    items: Sequence[Item], streams: Sequence[Stream], *, budget: Budget, pins: Pins, reached: int | None
+) -> list[Candidate] | None:
+    """The best path, looked for among those of at most so many cycles: from the lower bound up to what is ``reached``.
+
+    The closer to the optimum the limit, the fewer candidates can be part of a path that keeps it; the first limit that
+    one keeps leaves out no better one.
+    """
+    limit = lower_bounds(items, streams, budget=budget, pins=pins).least
+    while reached is not None and limit < reached:
+        limit = min(limit * 9 // 8 + 8, reached)
+        candidates = list(enumerate_candidates(items, streams, budget=budget, pins=pins, space=Space("all", limit)))
+        best = solve(candidates, len(items), streams[0].lanes, budget)
+        if best is not None and latency_of(best) <= limit:
+            return best
+    candidates = list(enumerate_candidates(items, streams, budget=budget, pins=pins, space=Space("all", reached)))
+    return solve(candidates, len(items), streams[0].lanes, budget)
+
+
+def latency_of(path: Sequence[Candidate]) -> int:
+    """Cycles of a path, beyond the beats of its input."""
+    return sum(c.cost.cycles for c in path)
+
+
+def kind_of(node: Node) -> str:
+    """The word for a node in names and tables: array, table or argmax."""
+    return "array" if isinstance(node, ArrayNode) else "table" if isinstance(node, TableNode) else "argmax"
+
+
+def solve(
+    candidates: Sequence[Candidate], items: int, lanes: int, budget: Budget, objective: str = "cycles"
+) -> list[Candidate] | None:
+    """The path from the stream of ``lanes`` at item 0 to the end with the least sum of ``objective`` (a field of Cost).
+
+    None when no path fits the budget.
+    """
+    model = cp_model.CpModel()
+    chosen = [model.new_bool_var("") for _ in candidates]
+    leaving: dict[tuple[int, int], list[cp_model.IntVar]] = defaultdict(list)
+    entering: dict[tuple[int, int], list[cp_model.IntVar]] = defaultdict(list)
+    for candidate, variable in zip(candidates, chosen, strict=True):
+        leaving[candidate.first, candidate.node.source.lanes].append(variable)
+        entering[candidate.last, candidate.node.sink.lanes].append(variable)
+    for place in leaving.keys() | entering.keys():
+        if place[0] < items:
+            inflow = sum(entering[place]) if place != (0, lanes) else 1
+            model.add(sum(leaving[place]) == inflow)
+    model.add(sum(v for place, some in entering.items() if place[0] == items for v in some) == 1)
+
+    vectors = np.array([vector(c.cost) for c in candidates], dtype=np.int64).reshape(-1, len(RESOURCES) + 1)
+    limits = vector(Cost(0, *(getattr(budget, r) for r in RESOURCES)))[1:]
+    shares = 0
+    for column, limit in enumerate(limits, start=1):
+        use = cp_model.LinearExpr.weighted_sum(chosen, vectors[:, column].tolist())
+        model.add(use <= limit)
+        shares += cp_model.LinearExpr.weighted_sum(chosen, (vectors[:, column] * 1000 // max(limit, 1)).tolist())
+    # The objective decides; shares of the budget, at most 1000 a resource, only between foldings that are equally good.
+    column = ("cycles", *RESOURCES).index(objective)
+    aim = cp_model.LinearExpr.weighted_sum(chosen, vectors[:, column].tolist())
+    model.minimize(aim * (1000 * len(RESOURCES) + 1) + shares)
+
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = 1
+    status = solver.solve(model)
+    if status == cp_model.INFEASIBLE:
+        return None
+    assert status == cp_model.OPTIMAL, solver.status_name(status)
+    return sorted((c for c, v in zip(candidates, chosen, strict=True) if solver.value(v)), key=lambda c: c.first)
+
+
+def explain(name: str, items: Sequence[Item], streams: Sequence[Stream], *, budget: Budget, pins: Pins) -> str:
+    """Why nothing fits: the resource of which even the smallest folding needs too much, and the node that needs most."""
+    most = 1 << 40
+    unlimited = Budget(most, most, most, most, name=budget.name)
+    smallest = list(enumerate_candidates(items, streams, budget=unlimited, pins=pins, space=Space("smallest")))
+
+    def path(limits: Budget, objective: str = "cycles") -> list[Candidate] | None:
+        return solve(smallest, len(items), streams[0].lanes, limits, objective)
+
+    for resource in RESOURCES:
+        # Alone it may be too much; or it is what the others, with their limits, leave too little of.
+        needed = path(unlimited, resource)
+        if needed is None:
+            return f"{name}: no folding obeys the pins"
+        if sum(getattr(c.cost, resource) for c in needed) > getattr(budget, resource):
+            return too_much(name, budget, resource, needed)
+    for resource in RESOURCES:
+        needed = path(replace(budget, **{resource: most}), resource)
+        if needed is not None and sum(getattr(c.cost, resource) for c in needed) > getattr(budget, resource):
+            return too_much(name, budget, resource, needed)
+    return f"{name}: no folding fits the budget {budget.name} with these pins"
+
+
+def too_much(name: str, budget: Budget, resource: str, needed: Sequence[Candidate]) -> str:
+    """The sentence for a resource of which ``needed`` takes more than there is."""
+    total = sum(getattr(c.cost, resource) for c in needed)
+    worst = max(needed, key=lambda c: getattr(c.cost, resource))
+    layers = (
+        ", ".join(layer.dense.name for layer in worst.node.layers)
+        if isinstance(worst.node, ArrayNode)
+        else worst.node.name
+    )
+    return (
+        f"{name} does not fit the budget {budget.name}: the smallest folding needs {total:g} {resource} of "
+        f"{getattr(budget, resource):g}, {getattr(worst.cost, resource):g} of them for {layers}; choose a larger device or a smaller model"
+    )
