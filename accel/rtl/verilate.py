@@ -90,19 +90,21 @@ def build(
     _run([str(binary), *verilate, "--Mdir", str(model), *map(str, sources)], root)
     lists = json.loads((model / f"V{top}.json").read_text())["sources"]
     fast = [*lists["classes_fast"], *map(str, cpp)]
-    slow = [*lists["classes_slow"], *lists["support_slow"], *lists["global"]]  # runs once or hardly: compiled quickly
+    # what runs once or hardly is compiled as one file, quickly: the headers cost more than the code
+    slow = [*lists["classes_slow"], *lists["support_slow"], *lists["global"]]
+    (model / "slow.cpp").write_text("".join(f'#include "{source}"\n' for source in slow))
     flags = [f"-I{d}" for d in (model, root / "include", root / "include" / "vltstd", *include)]
     flags += ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0"]
 
-    def compile_one(item: tuple[int, str, list[str]]) -> str:
-        index, source, extra = item
+    def compile_one(job: tuple[int, str]) -> str:
+        index, source = job
         obj = model / f"{index}.o"
-        _run([*compiler, *compile_, *extra, *flags, "-c", source, "-o", str(obj)], root)
+        quick = ["-O0"] if index == 0 else []
+        _run([*compiler, *compile_, *quick, *flags, "-c", source, "-o", str(obj)], root)
         return str(obj)
 
-    work = [(i, s, ["-O0"] if s in slow else []) for i, s in enumerate([*fast, *slow])]
     with ThreadPoolExecutor(jobs) as pool:
-        objects = list(pool.map(compile_one, work))
+        objects = list(pool.map(compile_one, enumerate([str(model / "slow.cpp"), *fast])))
     _run([*compiler, *objects, *link, "-o", str(target)], root)
     stamp.write_text(key)
     return target
