@@ -50,7 +50,9 @@ class Simulator:
         out_dir.mkdir(parents=True, exist_ok=True)
         source = out_dir / "core.v"
         source.write_text(to_verilog(Core(pipeline), "core"))
-        self.program = build([source], top="core", out_dir=out_dir, cpp=[Path(__file__).with_name("simulate.cpp")])
+        driver = Path(__file__).with_name("simulate.cpp")
+        # less optimization: frames are few, and building takes longer than running them
+        self.program = build([source], top="core", out_dir=out_dir, cpp=[driver], cxx_options=["-O1"])
 
     def run(
         self,
