@@ -8,8 +8,8 @@ Four calls lead from a compiled model (``model_dir``) to a running board:
     simulator.build(soc_dir / "soc.v", out_dir=sim_dir, clock_hz=board.clock_hz)
     with simulator.Simulation(sim_dir / "Vsoc", rom=firmware_dir / "firmware.bin") as simulation: ... simulation.port
 
-The headers depend on the board alone, and the simulator reads the firmware when it starts; so firmware and simulator can be built in
-any order, and neither again for the other's sake. For an FPGA the firmware goes into soc.v: `generate` again, with ``rom``.
+The headers depend on the board alone, and the simulator reads the firmware when it starts: the two can be built in any
+order, and neither again for the other's sake. For an FPGA the firmware goes into soc.v: `generate` again, with ``rom``.
 """
 
 from soc.generate import generate

@@ -11,6 +11,7 @@ from accel import manifest
 from soc.soc import BUFFER, Hardware, HeadraceSoC
 
 TOP = "soc"
+BLOCK = 64  # words of an initial block: Yosys takes time by the square of it
 
 
 def generate(
@@ -55,12 +56,14 @@ def generate(
 def _inline_memories(verilog: str, data_files: dict[str, str]) -> str:
     """Replace each $readmemh, whose path would mean something else in every working directory, by the file's words."""
 
-    def words(match: re.Match[str]) -> str:
+    def blocks(match: re.Match[str]) -> str:
         file, memory = match.groups()
         lines = data_files[file].split()
-        return "\n\t".join(f"{memory}[{i}] = {4 * len(word)}'h{word};" for i, word in enumerate(lines))
+        words = [f"\t{memory}[{i}] = {4 * len(word)}'h{word};" for i, word in enumerate(lines)]
+        chunks = ("\n".join(words[i : i + BLOCK]) for i in range(0, len(words), BLOCK))
+        return "\n".join(f"initial begin\n{chunk}\nend" for chunk in chunks)
 
-    return re.sub(r'\$readmemh\("([^"]+)", (\w+)\);', words, verilog)
+    return re.sub(r'initial begin\n\t\$readmemh\("([^"]+)", (\w+)\);\nend', blocks, verilog)
 
 
 def _unsigned(text: str) -> str:
