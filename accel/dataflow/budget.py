@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 RESOURCES = ("lut", "ff", "bram36", "dsp")
 
@@ -34,7 +34,15 @@ class Cost:
     dsp: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
+        return Cost(
+            self.cycles + other.cycles,
+            self.lut + other.lut,
+            self.ff + other.ff,
+            self.bram36 + other.bram36,
+            self.dsp + other.dsp,
+        )
 
     def fits(self, budget: Budget) -> bool:
-        return all(getattr(self, r) <= getattr(budget, r) for r in RESOURCES)
+        return (
+            self.lut <= budget.lut and self.ff <= budget.ff and self.bram36 <= budget.bram36 and self.dsp <= budget.dsp
+        )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from accel.dataflow.budget import RESOURCES, Budget, Cost
-from accel.dataflow.cost import latency, multipliers_cost, resources
+from accel.dataflow.cost import latency, multipliers_cost, resources, weight_bits, widths
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, Stream, TableNode
 from accel.dataflow.timing import ACCUMULATE, FETCH, MULTIPLY, tree_stages, unit_latency_alone
 from accel.graph import ArgMax, GraphError, Table, Threshold
 
-DRAINS = (1, 2, 4, 8, 16, 32)
+DRAINS = (1, 4, 16)
+SMALL = 32  # bits of a weight times bits of an input: larger products belong into DSP48E1s, if there are any
+SHALLOW = 64  # words that a LUT holds of each bit: deeper weight memories belong into block RAM, if there is any
 CHOICES: dict[str, tuple[str, ...]] = {"multiplier": ("dsp", "lut"), "memory": ("bram", "lut")}
 OUTPUT_LANES = 4
+LUT_UNITS, FF_UNITS = 128, 64
 
 Item = Layer | Table | Threshold | ArgMax
 Pins = Mapping[str, Mapping[str, object]]
@@ -34,7 +38,7 @@ class Space:
 
     @property
     def drains(self) -> tuple[int, ...]:
-        return {"all": DRAINS, "coarse": (1, 8), "smallest": (1,)}[self.sizes]
+        return {"all": DRAINS, "coarse": (1, 16), "smallest": (1,)}[self.sizes]
 
     def widths(self, sizes: Sequence[int], unit: int) -> list[int]:
         """Values of PE or SIMD for layers of these sizes, multiples of ``unit``, ascending."""
@@ -90,7 +94,8 @@ def enumerate_candidates(
     arrays_of = [pins.get(item.dense.name, {}).get("array") if isinstance(item, Layer) else None for item in items]
     together = {i for i in range(1, len(items)) if arrays_of[i] is not None and arrays_of[i] == arrays_of[i - 1]}
     never = 1 << 40
-    bounds = None if space.ceiling is None else lower_bounds(items, streams, budget=budget, pins=pins)
+    ceiling = never if space.ceiling is None else space.ceiling
+    bounds = Bounds(items, streams, budget)
     for first in range(len(items)):
         for last in range(first + 1, len(items) + 1):
             wishes = common_wishes(items, first, last, pins)
@@ -98,27 +103,28 @@ def enumerate_candidates(
                 break
             if last in together:
                 continue
-            ceiling = never if bounds is None or space.ceiling is None else space.ceiling - bounds.without[first, last]
+            # Where another array follows it takes all that drains in a cycle; elsewhere wide beats only cost.
+            follower = items[last] if last < len(items) else None
+            sink = replace(streams[last], lanes=max(DRAINS) if isinstance(follower, Layer) else OUTPUT_LANES)
+
+            def room(used: Cost, first: int = first, last: int = last) -> int:
+                """The cycles that a node which takes ``used`` may last."""
+                return ceiling - bounds.outside(first, last, used)
+
             for lanes in sorted(reachable[first]):
                 found: dict[int, list[Candidate]] = defaultdict(list)
                 source = replace(streams[first], lanes=lanes)
-                # Where another array follows it takes all that drains in a cycle; elsewhere wide beats only cost.
-                follower = items[last] if last < len(items) else None
-                limit = max(DRAINS) if isinstance(follower, Layer) else OUTPUT_LANES
-                sink = replace(streams[last], lanes=limit)
-                most_steps = ceiling + source.beats
                 for node in nodes(
-                    items[first:last], source, sink, budget=budget, wishes=wishes, space=space, most_steps=most_steps
+                    items[first:last], source, sink, budget=budget, wishes=wishes, space=space, room=room
                 ):
-                    cycles = latency(node)
-                    if cycles > ceiling:
+                    price = resources(node)
+                    most = room(price)
+                    if not price.fits(budget) or least_cycles(node) > most or (cycles := latency(node)) > most:
                         continue
-                    price = Cost(cycles) + resources(node)
-                    if price.fits(budget):
-                        found[node.sink.lanes].append(Candidate(first, last, node, price))
+                    found[node.sink.lanes].append(Candidate(first, last, node, Cost(cycles) + price))
                 for sink_lanes, some in found.items():
                     reachable[last].add(sink_lanes)
-                    yield from pareto(some)
+                    yield from pareto(some, budget) if space.sizes != "smallest" else some
 
 
 def common_wishes(items: Sequence[Item], first: int, last: int, pins: Pins) -> dict[str, object] | None:
@@ -136,49 +142,64 @@ def common_wishes(items: Sequence[Item], first: int, last: int, pins: Pins) -> d
     return wishes
 
 
-@dataclass(frozen=True)
 class Bounds:
-    """``least``: of any path; ``without[i, j]``: of a path's parts before item ``i`` and from item ``j`` on."""
+    """Lower bounds on latency: no array can multiply more in a cycle than all that the others leave of the budget."""
 
-    least: int
-    without: Mapping[tuple[int, int], int]
+    def __init__(self, items: Sequence[Item], streams: Sequence[Stream], budget: Budget) -> None:
+        self.budget = budget
+        self.loads = [
+            load(item, streams[0].lanes if i == 0 else max(DRAINS), streams[i], streams[i + 1], i == len(items) - 1)
+            for i, item in enumerate(items)
+            if isinstance(item, Layer)
+        ]
+        # how many loads there are before each item
+        self.before = [sum(isinstance(item, Layer) for item in items[:i]) for i in range(len(items) + 1)]
+
+    def outside(self, first: int, last: int, used: Cost) -> int:
+        """What the items before ``first`` and from ``last`` on take at least, when ``used`` is gone from the budget."""
+        dsp, lut = self.budget.dsp - used.dsp, self.budget.lut - used.lut
+        total = 0
+        for one in self.loads[: self.before[first]] + self.loads[self.before[last] :]:
+            most = max(one.share * dsp, int(lut / one.luts), 1)
+            total += max(-(-one.work // most) - one.overlap, one.through)
+        return total
 
 
-def lower_bounds(items: Sequence[Item], streams: Sequence[Stream], *, budget: Budget, pins: Pins) -> Bounds:
-    """Bounds on latency, from the steps that a group takes with the whole budget for itself."""
-    count, never = len(items), 1 << 40
-    spans = [(i, j) for i in range(count) for j in range(i + 1, count + 1)]
-    least: dict[tuple[int, int], int] = {}
-    for first, last in spans:
-        wishes = common_wishes(items, first, last, pins)
-        if wishes is None:
-            continue
-        layers = tuple(item for item in items[first:last] if isinstance(item, Layer))
-        if not layers:
-            least[first, last] = 0
-            continue
-        source = replace(streams[first], lanes=streams[0].lanes if first == 0 else max(DRAINS))
-        sizes = arrays(
-            layers,
-            source,
-            streams[last],
-            budget=budget,
-            wishes={"drain": 1, "memory": "lut"} | wishes,
-            space=Space(),
-            most_steps=never,
-        )
-        steps = min((least_steps(layers, node.pe, node.simd) for node in sizes), default=never)
-        least[first, last] = max(steps - source.beats, 0)
-    before, after = [0] + [never] * count, [never] * count + [0]
-    for (first, last), cycles in least.items():
-        before[last] = min(before[last], before[first] + cycles)
-    for (first, last), cycles in reversed(least.items()):
-        after[first] = min(after[first], after[last] + cycles)
-    return Bounds(before[count], {(i, j): before[i] + after[j] for i, j in spans})
+@dataclass(frozen=True)
+class Load:
+    """What a layer asks of any array: products, how many of them share a DSP48E1 and how many LUTs one takes at least.
+
+    ``overlap``: cycles that may be gone before its last input; ``through``: from its last input to its last output.
+    """
+
+    work: int
+    share: int
+    luts: float
+    overlap: int
+    through: int
+
+
+def load(layer: Layer, lanes: int, source: Stream, sink: Stream, ends: bool) -> Load:
+    """The least that a layer needs whose input has at most ``lanes``; ``ends``: it is the one that gives the output."""
+    # many neurons and one input: the cheapest products there are, without adder trees
+    dsp, lut = (multipliers_cost((layer,), source.type, 840, 1, style) for style in CHOICES["multiplier"])
+    beats = -(-sink.elements // OUTPUT_LANES) if ends else 1
+    return Load(
+        work=layer.inputs * layer.outputs,
+        share=-(-840 // max(dsp.dsp, 1)),
+        luts=lut.lut / 840,
+        overlap=-(-source.elements // lanes),
+        through=MULTIPLY + tree_stages(1) + ACCUMULATE + FETCH + unit_latency_alone(layer.activation) + beats - 1,
+    )
+
+
+def least_cycles(node: Node) -> int:
+    """A lower bound on the latency of a node, faster than its schedule."""
+    return least_steps(node.layers, node.pe, node.simd) - node.source.beats if isinstance(node, ArrayNode) else 0
 
 
 def least_steps(layers: Sequence[Layer], pe: int, simd: int) -> int:
-    """Cycles that layers take at least, one after another: their steps, or what it takes until the next one has inputs."""
+    """What layers take at least, one after another: their steps, or the time until the next one has its inputs."""
     total = 0
     for layer in layers:
         tiles, rows = -(-layer.inputs // simd), -(-layer.outputs // pe)
@@ -195,7 +216,7 @@ def nodes(
     budget: Budget,
     wishes: Mapping[str, object],
     space: Space,
-    most_steps: int,
+    room: Callable[[Cost], int],
 ) -> Iterator[Node]:
     """Every way to build a group; the lanes of ``sink`` are the most that its output may have."""
     item = group[0]
@@ -205,7 +226,7 @@ def nodes(
         yield TableNode(item.name, item, source, replace(sink, lanes=source.lanes))
     else:
         layers = tuple(layer for layer in group if isinstance(layer, Layer))
-        yield from arrays(layers, source, sink, budget=budget, wishes=wishes, space=space, most_steps=most_steps)
+        yield from arrays(layers, source, sink, budget=budget, wishes=wishes, space=space, room=room)
 
 
 def arrays(
@@ -216,30 +237,29 @@ def arrays(
     budget: Budget,
     wishes: Mapping[str, object],
     space: Space,
-    most_steps: int,
+    room: Callable[[Cost], int],
 ) -> Iterator[ArrayNode]:
     """Every array for these layers whose multipliers fit the budget and whose steps alone do not take too long."""
 
     def options(key: str, values: Sequence) -> Sequence:
         return (wishes[key],) if key in wishes else values
 
+    small = weight_bits(layers, source.type) * widths(layers, source.type).code <= SMALL
+    multipliers = options("multiplier", CHOICES["multiplier"] if small or not budget.dsp else ("dsp",))
     simds = options("simd", space.widths([layer.inputs for layer in layers], 1))
     for drain in options("drain", space.drains):
         for pe in options("pe", space.widths([layer.outputs for layer in layers], drain)):
             if pe % drain:
                 continue
             for simd in simds:
-                if least_steps(layers, pe, simd) > most_steps:
-                    continue
-                fitting = [
-                    multiplier
-                    for multiplier in options("multiplier", CHOICES["multiplier"])
-                    if multipliers_cost(layers, source.type, pe, simd, multiplier).fits(budget)
-                ]
-                if not fitting:
+                steps = least_steps(layers, pe, simd) - source.beats
+                prices = {m: multipliers_cost(layers, source.type, pe, simd, m) for m in multipliers}
+                if not any(price.fits(budget) for price in prices.values()):
                     break
+                fitting = [m for m, price in prices.items() if price.fits(budget) and steps <= room(price)]
                 for multiplier in fitting:
-                    for memory in options("memory", CHOICES["memory"]):
+                    shallow = sum(-(-layer.inputs // simd) * -(-layer.outputs // pe) for layer in layers) <= SHALLOW
+                    for memory in options("memory", CHOICES["memory"] if shallow or not budget.bram36 else ("bram",)):
                         yield ArrayNode(
                             name="array",
                             layers=layers,
@@ -262,19 +282,22 @@ def breakpoints(sizes: Sequence[int], unit: int) -> list[int]:
     return sorted(found)
 
 
-def pareto(candidates: Iterable[Candidate]) -> list[Candidate]:
+def pareto(candidates: Iterable[Candidate], budget: Budget) -> list[Candidate]:
     """Those that no other one equals or beats in cycles and every resource; of equals the first stays."""
-    ordered = sorted(candidates, key=lambda c: vector(c.cost))
-    front = np.empty((0, len(RESOURCES) + 1))
-    kept = []
-    for candidate in ordered:
-        point = np.asarray(vector(candidate.cost))
-        if not (front <= point).all(axis=1).any():
-            front = np.vstack([front, point])
+    ordered = sorted(((vector(c.cost, budget), i, c) for i, c in enumerate(candidates)), key=lambda entry: entry[:2])
+    front = np.empty((len(ordered), len(RESOURCES) + 1), dtype=np.int64)
+    kept: list[Candidate] = []
+    for point, _, candidate in ordered:
+        if not (front[: len(kept)] <= point).all(axis=1).any():
+            front[len(kept)] = point
             kept.append(candidate)
     return kept
 
 
-def vector(cost: Cost) -> tuple[int, ...]:
-    """Cycles and resources as integers; block RAMs are counted in halves."""
-    return cost.cycles, cost.lut, cost.ff, round(2 * cost.bram36), cost.dsp
+def vector(cost: Cost, budget: Budget) -> tuple[int, ...]:
+    """Cycles and resources in whole units, rounded up: block RAMs in halves, LUT and FF in parts of the budget.
+
+    These two are estimates; units finer than they are would only make many candidates of a few.
+    """
+    lut, ff = -(-LUT_UNITS * cost.lut // max(budget.lut, 1)), -(-FF_UNITS * cost.ff // max(budget.ff, 1))
+    return cost.cycles, lut, ff, math.ceil(2 * cost.bram36), cost.dsp

@@ -1,12 +1,12 @@
 """What a node costs before synthesis: latency exactly, DSP48E1 and block RAM as Yosys maps them, LUT and FF by fit.
 
-The counts follow the gateware in `accel.rtl`, part by part. `LUT_FIT` holds the few factors that logic
-optimization decides; `python -m ci.calibrate` measures them anew with Yosys.
+The counts follow the gateware in `accel.rtl`, part by part; the few factors that logic
+optimization decides are constants here, and `python -m ci.calibrate` measures with Yosys how well they fit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,8 +18,8 @@ from accel.graph import IntType, Tensor, Threshold
 
 DSP_OPERAND = 25  # bits of the DSP48E1's wide signed operand
 DSP_LEAST_PRODUCT = 9  # bits; synth_xilinx leaves narrower products in LUTs
-# LUTs by fit: of a product in LUTs, by bits of the weight, for each bit of the input; of each further bit of the weight;
-# and of an adder for each bit of its operands.
+# LUTs by fit, for each bit of the input of a product in LUTs: by bits of the weight, and of each further bit;
+# for each bit of the operands of an adder.
 PRODUCT_LUTS = {1: 1.0, 2: 2.3, 3: 3.1}
 CARRY_SAVE_LUTS = 2.08
 ADDER_LUTS = 1.05
@@ -83,8 +83,9 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
     )  # fmt: skip
 
 
-def weight_bits(w: Widths, layers: tuple[Layer, ...], simd: int) -> int:
+def weight_bits(layers: tuple[Layer, ...], source: IntType, simd: int = 1) -> int:
     """Bits of a weight in memory; bipolar ones need no zero, and so one bit, where all input tiles are full."""
+    w = widths(layers, source)
     return 1 if w.bipolar and all(layer.inputs % simd == 0 for layer in layers) else w.weight.width
 
 
@@ -97,7 +98,7 @@ def shared_by(w: Widths, bits: int) -> int:
 def multipliers_cost(layers: tuple[Layer, ...], source: IntType, pe: int, simd: int, multiplier: str) -> Cost:
     """The multipliers and adder trees alone. It grows with ``pe`` and ``simd``."""
     w = widths(layers, source)
-    bits = weight_bits(w, layers, simd)
+    bits = weight_bits(layers, source, simd)
     product = bits + w.code
     registers = simd * w.code + pe * simd // 3 * (product + 2)
     if multiplier == "lut":
@@ -139,7 +140,7 @@ def lutram_luts(width: int, depth: int) -> int:
 def array_cost(node: ArrayNode) -> Cost:
     """Resources of an array; cycles are left at 0."""
     w = widths(node.layers, node.source.type)
-    bits = weight_bits(w, node.layers, node.simd)
+    bits = weight_bits(node.layers, node.source.type, node.simd)
     groups = sum(-(-layer.outputs // node.drain) for layer in node.layers)
     rows = max(node.tiles(layer)[1] for layer in node.layers)
     total = multipliers_cost(node.layers, node.source.type, node.pe, node.simd, node.multiplier)
@@ -176,6 +177,14 @@ def array_cost(node: ArrayNode) -> Cost:
 
 def latency(node: Node) -> int:
     """Cycles from the last input beat, when input comes at a beat a cycle, to the last output beat."""
+    if isinstance(node, ArrayNode):  # what its multipliers and memories are made of makes no difference
+        node = replace(node, multiplier="dsp", memory="bram")
+    return last_beat(node)
+
+
+@lru_cache(maxsize=1 << 14)
+def last_beat(node: Node) -> int:
+    """The time of a node's last output beat, counted from its last input beat."""
     return int(beats(node, np.arange(node.source.beats))[-1]) + 1 - node.source.beats
 
 

@@ -13,6 +13,7 @@ same number of tiles, the smaller one takes no longer and costs no more, so only
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,13 +23,15 @@ from ortools.sat.python import cp_model
 
 from accel.dataflow.budget import RESOURCES, Budget, Cost
 from accel.dataflow.candidates import (
+    FF_UNITS,
+    LUT_UNITS,
+    Bounds,
     Candidate,
     Item,
     Pins,
     Space,
     check_pins,
     enumerate_candidates,
-    lower_bounds,
     vector,
 )
 from accel.dataflow.pipeline import ArrayNode, Node, Stream, TableNode
@@ -41,9 +44,10 @@ class FoldingError(GraphError):
 
 @dataclass(frozen=True)
 class Folding:
-    """The nodes in order, their costs, and the binding resource: that of which twice as much would save the most cycles.
+    """The nodes in order, their costs, and the resource that binds.
 
-    (None when no resource would save any; tried on sizes that are powers of two.)
+    That is the one of which twice as much would save the most cycles (tried on sizes that are powers of two); None when
+    none would save any.
     """
 
     nodes: tuple[Node, ...]
@@ -86,20 +90,27 @@ def fold(
 def deepen(
     items: Sequence[Item], streams: Sequence[Stream], *, budget: Budget, pins: Pins, reached: int | None
 ) -> list[Candidate] | None:
-    """The best path, looked for among those of at most so many cycles: from the lower bound up to what is ``reached``.
+    """The best path, looked for among those of at most so many cycles: from a lower bound up to what is ``reached``.
 
-    The closer to the optimum the limit, the fewer candidates can be part of a path that keeps it; the first limit that
-    one keeps leaves out no better one.
+    The closer the limit is to the optimum, the fewer candidates can be part of a path that keeps it; and the best of
+    those that keep it is the best of all.
     """
-    limit = lower_bounds(items, streams, budget=budget, pins=pins).least
-    while reached is not None and limit < reached:
-        limit = min(limit * 9 // 8 + 8, reached)
-        candidates = list(enumerate_candidates(items, streams, budget=budget, pins=pins, space=Space("all", limit)))
-        best = solve(candidates, len(items), streams[0].lanes, budget)
+
+    def best_within(limit: int | None) -> list[Candidate] | None:
+        space = Space("all", limit)
+        candidates = list(enumerate_candidates(items, streams, budget=budget, pins=pins, space=space))
+        return solve(candidates, len(items), streams[0].lanes, budget)
+
+    if reached is None:
+        return best_within(None)
+    limit = Bounds(items, streams, budget).outside(0, 0, Cost())
+    while True:
+        limit = min(limit * 5 // 4 + 8, reached)
+        best = best_within(limit)
         if best is not None and latency_of(best) <= limit:
             return best
-    candidates = list(enumerate_candidates(items, streams, budget=budget, pins=pins, space=Space("all", reached)))
-    return solve(candidates, len(items), streams[0].lanes, budget)
+        if best is not None:
+            reached = min(reached, latency_of(best))
 
 
 def latency_of(path: Sequence[Candidate]) -> int:
@@ -132,20 +143,19 @@ def solve(
             model.add(sum(leaving[place]) == inflow)
     model.add(sum(v for place, some in entering.items() if place[0] == items for v in some) == 1)
 
-    vectors = np.array([vector(c.cost) for c in candidates], dtype=np.int64).reshape(-1, len(RESOURCES) + 1)
-    limits = vector(Cost(0, *(getattr(budget, r) for r in RESOURCES)))[1:]
-    shares = 0
+    vectors = np.array([vector(c.cost, budget) for c in candidates], dtype=np.int64).reshape(-1, len(RESOURCES) + 1)
+    limits = (LUT_UNITS, FF_UNITS, math.floor(2 * budget.bram36), budget.dsp)
+    # The objective decides; shares of the budget, at most 1000 a resource, only between paths that are equally good.
+    weights = np.array([round(2 * getattr(c.cost, objective)) for c in candidates], dtype=np.int64)
+    weights *= 1000 * len(RESOURCES) + 1
     for column, limit in enumerate(limits, start=1):
-        use = cp_model.LinearExpr.weighted_sum(chosen, vectors[:, column].tolist())
-        model.add(use <= limit)
-        shares += cp_model.LinearExpr.weighted_sum(chosen, (vectors[:, column] * 1000 // max(limit, 1)).tolist())
-    # The objective decides; shares of the budget, at most 1000 a resource, only between foldings that are equally good.
-    column = ("cycles", *RESOURCES).index(objective)
-    aim = cp_model.LinearExpr.weighted_sum(chosen, vectors[:, column].tolist())
-    model.minimize(aim * (1000 * len(RESOURCES) + 1) + shares)
+        model.add(cp_model.LinearExpr.weighted_sum(chosen, vectors[:, column].tolist()) <= limit)
+        weights += vectors[:, column] * 1000 // max(limit, 1)
+    model.minimize(cp_model.LinearExpr.weighted_sum(chosen, weights.tolist()))
 
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
+    solver.parameters.catch_sigint_signal = False  # else Ctrl-C ends Python without cleaning up ever after
     solver.parameters.random_seed = 1
     status = solver.solve(model)
     if status == cp_model.INFEASIBLE:
@@ -155,10 +165,13 @@ def solve(
 
 
 def explain(name: str, items: Sequence[Item], streams: Sequence[Stream], *, budget: Budget, pins: Pins) -> str:
-    """Why nothing fits: the resource of which even the smallest folding needs too much, and the node that needs most."""
+    """Why nothing fits: the resource of which the smallest folding needs too much, and the node that needs most."""
     most = 1 << 40
     unlimited = Budget(most, most, most, most, name=budget.name)
     smallest = list(enumerate_candidates(items, streams, budget=unlimited, pins=pins, space=Space("smallest")))
+
+    def relaxed(resource: str) -> Budget:
+        return replace(budget, **{resource: most})  # type: ignore[arg-type]
 
     def path(limits: Budget, objective: str = "cycles") -> list[Candidate] | None:
         return solve(smallest, len(items), streams[0].lanes, limits, objective)
@@ -171,7 +184,7 @@ def explain(name: str, items: Sequence[Item], streams: Sequence[Stream], *, budg
         if sum(getattr(c.cost, resource) for c in needed) > getattr(budget, resource):
             return too_much(name, budget, resource, needed)
     for resource in RESOURCES:
-        needed = path(replace(budget, **{resource: most}), resource)
+        needed = path(relaxed(resource), resource)
         if needed is not None and sum(getattr(c.cost, resource) for c in needed) > getattr(budget, resource):
             return too_much(name, budget, resource, needed)
     return f"{name}: no folding fits the budget {budget.name} with these pins"
@@ -179,14 +192,11 @@ def explain(name: str, items: Sequence[Item], streams: Sequence[Stream], *, budg
 
 def too_much(name: str, budget: Budget, resource: str, needed: Sequence[Candidate]) -> str:
     """The sentence for a resource of which ``needed`` takes more than there is."""
-    total = sum(getattr(c.cost, resource) for c in needed)
+    total, limit = (sum(getattr(c.cost, resource) for c in needed), getattr(budget, resource))
     worst = max(needed, key=lambda c: getattr(c.cost, resource))
-    layers = (
-        ", ".join(layer.dense.name for layer in worst.node.layers)
-        if isinstance(worst.node, ArrayNode)
-        else worst.node.name
-    )
+    node = worst.node
+    part = ", ".join(layer.dense.name for layer in node.layers) if isinstance(node, ArrayNode) else node.name
     return (
-        f"{name} does not fit the budget {budget.name}: the smallest folding needs {total:g} {resource} of "
-        f"{getattr(budget, resource):g}, {getattr(worst.cost, resource):g} of them for {layers}; choose a larger device or a smaller model"
+        f"{name} does not fit the budget {budget.name}: its smallest folding needs {total:g} {resource} of {limit:g}, "
+        f"{getattr(worst.cost, resource):g} of them for {part}; choose a larger device or a smaller model"
     )
