@@ -17,6 +17,10 @@ import serial
 from models import fetch, registry
 
 SAMPLES = 4
+# A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
+WITH_CTRL_C = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import headrace.__main__ as h; h.main()"
+)
 
 
 def headrace(*arguments: object) -> str:
@@ -33,7 +37,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished build, whose first attempt was stopped by Ctrl-C while the simulator was being made."""
     folder = tmp_path_factory.mktemp("bench") / "build"
     first = subprocess.Popen(
-        [sys.executable, "-m", "headrace", "build", "-o", str(folder)],
+        [sys.executable, "-c", WITH_CTRL_C, "build", "-o", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,7 +104,7 @@ def test_accuracy(out: Path, few: Path) -> None:
 def board(out: Path) -> Iterator[tuple[subprocess.Popen, int, str]]:
     """`headrace run`: the process, its TCP port and its pseudo-terminal."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "headrace", "run", "-o", str(out)],
+        [sys.executable, "-c", WITH_CTRL_C, "run", "-o", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -122,8 +126,9 @@ def test_run_leaves_a_board_that_anything_can_talk_to(
 ) -> None:
     process, port, pty = board
     with serial.Serial(pty, timeout=30) as line:
+        assert line.read_until(b"m-ready\r\n").endswith(b"m-init-done\r\nm-ready\r\n")
         line.write(b"hash%")
-        said = line.read_until(b"m-ready").decode()
+        said = line.read_until(b"m-ready\r\n").decode()
     manifest = json.loads((out / "model/manifest.json").read_text())
     assert f"m-hash-[{manifest['hash']}]" in said
     url = f"socket://127.0.0.1:{port}"
