@@ -23,80 +23,13 @@ from typing import Any
 
 from toolchain import memories, programs, timing, yosys
 from toolchain.device import Device
+from toolchain.implementation import ImplementationError, ImplementationReport, SeedResult, check_timing, speeds
 from toolchain.process import Processes, ToolError
 from toolchain.project import Project
 
 # Above this many LUTs nextpnr-himbaechel's default placer may not find places for carry chains; its static one does.
 LARGE_LUT = 8000
 HEARTBEAT_SECONDS = 30.0
-
-
-class ImplementationError(RuntimeError):
-    """No bitstream; the message says which step failed, why, and where its log is."""
-
-
-class TimingError(ImplementationError):
-    """The routed design misses a clock."""
-
-
-@dataclass(frozen=True)
-class SeedResult:
-    """One seed: what place and route made of it, or the ``error`` it ended with. ``margin``: see `timing.Routed`."""
-
-    seed: int
-    seconds: float
-    margin: float = 0.0
-    clocks: tuple[timing.Clock, ...] = ()
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class ImplementationReport:
-    """A built design. ``clocks`` worst first, ``paths`` slowest first, of the best seed.
-
-    ``utilization`` by lut, ff, bram36, dsp against the whole device. ``seconds`` by step, of the run that did it.
-    ``patched``: only what block memories hold is new, place and route are those of an earlier build.
-    """
-
-    bitstream: str
-    device: str
-    seed: int
-    clocks: tuple[timing.Clock, ...]
-    paths: tuple[timing.CriticalPath, ...]
-    utilization: dict[str, timing.Use]
-    synthesis: yosys.Resources
-    seeds: tuple[SeedResult, ...]
-    seconds: dict[str, float]
-    tools: dict[str, str]
-    logs: dict[str, str]
-    patched: bool
-
-    @property
-    def met(self) -> bool:
-        """Whether every clock reaches what it has to."""
-        return all(clock.met for clock in self.clocks)
-
-    def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> ImplementationReport:
-        data = json.loads(path.read_text())
-        data["clocks"] = tuple(timing.Clock(**each) for each in data["clocks"])
-        data["paths"] = tuple(_path(each) for each in data["paths"])
-        data["utilization"] = {name: timing.Use(**each) for name, each in data["utilization"].items()}
-        data["synthesis"] = yosys.Resources(**data["synthesis"])
-        data["seeds"] = tuple(_seed(each) for each in data["seeds"])
-        return cls(**data)
-
-
-def _path(data: dict[str, Any]) -> timing.CriticalPath:
-    hops = tuple(timing.Hop(**hop) for hop in data["hops"])
-    return timing.CriticalPath(data["start"], data["end"], hops, tuple(data["through"]))
-
-
-def _seed(data: dict[str, Any]) -> SeedResult:
-    return SeedResult(**data | {"clocks": tuple(timing.Clock(**each) for each in data["clocks"])})
 
 
 def implement(
@@ -190,8 +123,9 @@ class _Build:
             raise ImplementationError(_all_failed(results, self))
         best = max(good, key=lambda result: (result.margin, -result.seed))
         routed = self.read(best.seed, design.names)
-        if best.margin < 1 and not allow_timing_fail:
-            raise TimingError(_missed(routed, best, len(good), self.log(f"seed-{best.seed}")))
+        swept = f" with seed {best.seed}, the best of {len(good)}"
+        log = self.log(f"seed-{best.seed}")
+        check_timing(routed.clocks, routed.paths, log=log, allow_fail=allow_timing_fail, seeds=swept)
         patched = self.fill(best.seed, design)
         seconds = {"synthesis": synthesis.seconds, "place and route": best.seconds}
         seconds["bitstream"] = self.pack(best.seed)
@@ -219,7 +153,7 @@ class _Build:
             patched=patched,
         )
         report.save(self.folder / "report.json")
-        self.say(f"bitstream: {bitstream} (seed {best.seed}, {_speeds(routed.clocks)})")
+        self.say(f"bitstream: {bitstream} (seed {best.seed}, {speeds(routed.clocks)})")
         return report
 
     def synthesize(self, verilog: list[Path]) -> yosys.SynthesisReport:
@@ -317,7 +251,7 @@ class _Build:
             done = self.seed_folder(seed) / "result.json"
             stored = json.loads(done.read_text()) if done.is_file() else {}
             if stored.get("key") == key:
-                results[seed] = _seed(stored["result"])
+                results[seed] = SeedResult.of(stored["result"])
             else:
                 done.unlink(missing_ok=True)
                 todo.append((seed, key, project))
@@ -336,7 +270,7 @@ class _Build:
                     for future in ended:
                         seed = running.pop(future)
                         results[seed] = result = future.result()
-                        what = result.error or _speeds(result.clocks)
+                        what = result.error or speeds(result.clocks)
                         self.say(
                             f"place and route: seed {seed}: {what}, {result.seconds:.0f} s "
                             f"({len(results)} of {len(seeds)})"
@@ -462,27 +396,8 @@ def _write(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def _speeds(clocks: Sequence[timing.Clock]) -> str:
-    if not clocks:
-        return "no clocks"
-    return ", ".join(f"{c.name} {c.achieved_hz / 1e6:.1f} MHz of {c.required_hz / 1e6:.1f}" for c in clocks)
-
-
 def _all_failed(results: Sequence[SeedResult], build: _Build) -> str:
     message = f"place and route: none of {len(results)} seeds came through: {results[0].error}"
     if "legal placement" in results[0].error and build.tools.variant == "himbaechel":
         message += "; nextpnr's --placer static may find places for the carry chains"
     return message
-
-
-def _missed(routed: timing.Routed, best: SeedResult, seeds: int, log: Path) -> str:
-    missed = ", ".join(
-        f"{c.name} reaches {c.achieved_hz / 1e6:.1f} of {c.required_hz / 1e6:.1f} MHz"
-        for c in routed.clocks
-        if not c.met
-    )
-    worst = next((path for path in routed.paths if path.start == routed.clocks[0].name), None)
-    return (
-        f"timing: {missed} with the best of {seeds} seeds ({best.seed}). Critical path: {worst or 'not reported'}. "
-        f"Log: {log}. More seeds, a lower clock, or ALLOW_TIMING_FAIL=1 to take it as it is"
-    )

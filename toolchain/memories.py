@@ -31,6 +31,8 @@ def split(netlist: Mapping[str, Any]) -> tuple[str, Contents]:
     contents: Contents = {}
     modules = {}
     for module_name, module in netlist["modules"].items():
+        if {"blackbox", "whitebox"} & module.get("attributes", {}).keys():
+            continue  # a primitive, listed once more for each set of parameters, contents among them
         cells = {}
         for name, cell in module.get("cells", {}).items():
             pattern = _CONTENTS.get(cell["type"])
