@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from toolchain import flow, programs, yosys
 from toolchain.device import Device
 from toolchain.implementation import ImplementationError, ImplementationReport, TimingError
 from toolchain.project import load_plugins
+from toolchain.seeds import LARGE_LUT
 
 ARTY = Device.of("xc7a100tcsg324-1")
 ULX3S = Device.of("LFE5U-85F-6BG381C")
@@ -96,10 +96,10 @@ def test_command_lines_for_the_ecp5(tools: MockTools, tmp_path: Path) -> None:
 
 
 def test_large_designs_get_the_static_placer(tools: MockTools, tmp_path: Path) -> None:
-    build(tmp_path, source=f"// takes {flow.LARGE_LUT}", seeds=[1])
+    build(tmp_path, source=f"// takes {LARGE_LUT}", seeds=[1])
     assert "static" not in tools.calls[1]
     tools.forget()
-    build(tmp_path, source=f"// takes {flow.LARGE_LUT + 1}", seeds=[1])
+    build(tmp_path, source=f"// takes {LARGE_LUT + 1}", seeds=[1])
     assert tools.calls[1][-2:] == ["--placer", "static"]
 
 
@@ -174,8 +174,11 @@ def test_failures_name_their_log(tools: MockTools, tmp_path: Path) -> None:
         f"(log: {logs}/seed-1.log); nextpnr's --placer static may find places for the carry chains"
     )
     tools.set(mhz={"1": 60, "2": 60}, kill=["2"])
-    with pytest.raises(ImplementationError, match=re.escape(f"(log: {logs}/seed-2.log)")):
-        build(tmp_path, source="wire a; wire b;")
+    report = build(tmp_path, source="wire a; wire b;")
+    assert [result.error for result in report.seeds] == [
+        "",
+        f"Killed by the system, perhaps for want of memory (log: {logs}/seed-2.log)",
+    ]
     tools.set(kill=[])
     tools.forget()
     build(tmp_path, source="wire a; wire b;")  # the seed that was killed is tried again, the other is there
@@ -266,9 +269,8 @@ def check_blink(tmp_path: Path, device: Device, constraints: str, magic: bytes) 
     assert first.clocks[0].achieved_hz > 30e6
     used = {name: use.used for name, use in first.utilization.items()}
     assert (used["bram36"], used["dsp"]) == (1, 1) and used["lut"] > 20 and used["ff"] >= 30
-    names = {"count", "memory.0.0", "word", "factor", "product", "led"}
     through = first.paths[0].through
-    assert through and all(any(step.startswith(name) for name in names) for step in through)
+    assert through and set(through) <= {"count", "memory", "word", "factor", "product", "led"}
     patched = build_blink(tmp_path / "first", 77, device, constraints)
     assert patched.patched and patched.seeds == first.seeds
     fresh = build_blink(tmp_path / "fresh", 77, device, constraints)

@@ -21,6 +21,7 @@ from toolchain import memories, timing
         ("product_TRELLIS_FF_Q_DI_MULT18X18D_P7_A2_LUT4_Z", "product"),
         ("$flatten\\core.\\array0.$auto$alumacc.cc:485$7", "core.array0"),
         ("$glbnet$sys_clk$TRELLIS_IO_IN", "sys_clk"),
+        ("core.rom.0.12_DOB4_LUT4_A[2]", "core.rom"),
         ("$techmap25245\\core.rom.0.0.CLKARDCLK", "core.rom.0.0.CLKARDCLK"),
         ("switch[2]$tr_io", "switch"),
         ("$abc$25241$lut$not$aiger25240$7", None),

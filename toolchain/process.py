@@ -71,6 +71,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def last_error(log: Path) -> str:
     """The line that tells most about why a program failed: the last with an error, else the last before make's."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    for line in lines:
+        if match := re.match(r"make(?:\[\d+\])?: .*\] (Killed|Terminated|Aborted|Segmentation fault)", line):
+            return f"{match[1]} by the system, perhaps for want of memory" if match[1] == "Killed" else match[1]
     lines = [line for line in lines if not re.match(r"make(\[\d+\])?: ", line)]
     errors = [line for line in lines if re.search(r"\berror\b|not found|No such file", line, re.IGNORECASE)]
     errors = [line for line in errors if not re.search(r"\d+ errors?$", line)]

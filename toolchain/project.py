@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -72,3 +73,19 @@ class Project:
         }  # of the make that started us: none of its business
         env = {key: value for key, value in os.environ.items() if key not in outer} | {"PATH": path}
         processes.run([make, *kept, goal], cwd=self.folder, log=log, env=env)
+
+
+def key_of(*parts: str | bytes) -> str:
+    """A sha256 that changes with any of ``parts``."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(f"{len(data)}\0".encode() + data)
+    return total.hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader, or the next run after an interruption, sees all of it or the old one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text)
+    beside.replace(path)

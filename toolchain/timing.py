@@ -83,7 +83,7 @@ class Routed:
 
 # Where a synthesized name stops being the design's own: Yosys' autoname and `rename -wire` append types of cells.
 _CELL_TYPE = (
-    r"TRELLIS_|LUT\d|PFUMX|L6MUX21|CCU2C|DP16KD|MULT18X18D|DI_"
+    r"TRELLIS_|LUT\d|PFUMX|L6MUX21|CCU2C|DP16KD|MULT18X18D|DI_|DO[AB]\d"
     r"|FD[RSCP]E|CARRY4|MUXF\d|RAMB\d|DSP48E1|SRL|RAM\d|INV|BUFG"
 )
 # How the two families call the same thing in nextpnr: (what is counted, times).
@@ -105,7 +105,8 @@ def owner(name: str) -> str | None:
     if name.startswith("$flatten"):
         return ".".join(re.findall(r"\\([^.\\$]+)", name)) or None
     name = re.split(rf"[\\$]|_(?:{_CELL_TYPE})", name)[0].rstrip(".")
-    return re.sub(r"(\[\d+\])+$", "", name) or None
+    name = re.sub(r"(\[\d+\])+$", "", name)
+    return re.sub(r"(\.\d+){2}$", "", name) or None  # a memory's block: its row and column
 
 
 def _clock_name(edge: str) -> str:

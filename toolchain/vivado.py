@@ -43,7 +43,7 @@ def implement(
         top,
         folder,
         {os.path.relpath(path.resolve(), folder): "systemVerilogSource" for path in verilog} | {f"../{top}.xdc": "xdc"},
-        {"part": device.part, "jobs": jobs or len(os.sched_getaffinity(0))},
+        {"part": device.part, "jobs": jobs or os.cpu_count() or 1},
     )
     processes = Processes()
     start = time.monotonic()
