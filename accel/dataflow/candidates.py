@@ -248,6 +248,8 @@ def arrays(
     multipliers = options("multiplier", CHOICES["multiplier"] if small or not budget.dsp else ("dsp",))
     simds = options("simd", space.widths([layer.inputs for layer in layers], 1))
     for drain in options("drain", space.drains):
+        # a divisor of drain, so that there is an output beat a cycle
+        lanes = max(n for n in range(1, sink.lanes + 1) if drain % n == 0)
         for pe in options("pe", space.widths([layer.outputs for layer in layers], drain)):
             if pe % drain:
                 continue
@@ -255,6 +257,8 @@ def arrays(
                 steps = least_steps(layers, pe, simd) - source.beats
                 prices = {m: multipliers_cost(layers, source.type, pe, simd, m) for m in multipliers}
                 if not any(price.fits(budget) for price in prices.values()):
+                    if widths(layers, source.type).bipolar:  # a larger SIMD that divides the inputs has smaller weights
+                        continue
                     break
                 fitting = [m for m, price in prices.items() if price.fits(budget) and steps <= room(price)]
                 for multiplier in fitting:
@@ -264,7 +268,7 @@ def arrays(
                             name="array",
                             layers=layers,
                             source=source,
-                            sink=replace(sink, lanes=min(sink.lanes, drain)),
+                            sink=replace(sink, lanes=lanes),
                             pe=pe,
                             simd=simd,
                             drain=drain,

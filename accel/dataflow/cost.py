@@ -29,13 +29,19 @@ BLOCK_BITS = 8192  # a ROM goes to block RAM by itself when it fills so many bit
 
 @dataclass(frozen=True)
 class Widths:
-    """What the layers of an array need, whatever its size: bits of input codes, accumulators and plain outputs."""
+    """Bits of what the layers of an array need, whatever its size; 0 where there is no such thing.
+
+    ``code``: inputs; ``accumulator``; ``plain``: outputs without activation; ``multiplier`` (0 also where it shifts),
+    ``bias`` and ``total`` of requantization; ``steps``: thresholds that are compared with at once; ``search``: bits
+    that are searched for. ``weight`` holds the weights of all layers and zero.
+    """
 
     code: int
     accumulator: int
     plain: int
     multiplier: int
     bias: int
+    total: int
     steps: int
     search: int
     weight: IntType
@@ -45,22 +51,17 @@ class Widths:
 @lru_cache(maxsize=1024)
 def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
     """The widths of layers in turn, the first of which takes ``source``."""
-    codes, lo, hi, plain, multiplier, bias, steps, search = [], 0, 0, 1, 0, 0, 0, 0
+    code = lo = hi = plain = steps = search = 0
+    affine: list[tuple[int, np.ndarray, np.ndarray, int, int]] = []
     for layer in layers:
-        base, levels = source.lo, source.levels
-        if not source.is_bipolar:
-            base, levels = (-(1 << (source.width - 1)) if source.signed else 0), source.hi + 1
-            levels -= base
-        codes.append((levels - 1).bit_length() or 1)
-        w = layer.dense.weights
-        lo = min(lo, int(np.minimum(w * (levels - 1), 0).sum(axis=1).min()))
-        hi = max(hi, int(np.maximum(w * (levels - 1), 0).sum(axis=1).max()) + 1)
+        # an input is base + step * code; an accumulator starts from base * sum(w)
+        base, step = (-1, 2) if source.is_bipolar else (-(1 << (source.width - 1)) if source.signed else 0, 1)
+        most = (source.hi - base) // step
+        code = max(code, most.bit_length(), 1)
+        weights, activation = layer.dense.weights, layer.activation
+        least, largest = (f(weights * most, 0).sum(axis=1) for f in (np.minimum, np.maximum))
+        lo, hi = min(lo, int(least.min())), max(hi, int(largest.max()) + 1)
         accumulator = layer.dense.infer(Tensor("", (layer.inputs,), source))
-        activation = layer.activation
-        if activation is None:
-            plain = max(plain, accumulator.type.width + 1)
-            source = accumulator.type
-            continue
         if isinstance(activation, Threshold):
             if activation.falling.any():
                 lo, hi = min(lo, -hi), max(hi, -lo)
@@ -68,19 +69,43 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
                 steps = max(steps, activation.out.levels - 1)
             else:
                 search = max(search, search_bits(activation))
+        elif activation is None:
+            plain = max(plain, signed_bits(accumulator.type.lo, accumulator.type.hi))
         else:
-            multiplier = max(
-                multiplier,
-                IntType(min(0, int(activation.multiplier.min())), int(activation.multiplier.max())).width + 1,
-            )
-            bias = max(bias, IntType(min(-1, int(activation.bias.min())), max(0, int(activation.bias.max()))).width + 1)
-        source = activation.infer(accumulator).type
+            constant = activation.bias + activation.multiplier * base * weights.sum(axis=1)
+            reach = np.concatenate([least, largest])
+            totals = np.tile(activation.multiplier * step, 2) * reach + np.tile(constant, 2)
+            bounds = int(totals.min()), int(totals.max())
+            affine.append((activation.shift, activation.multiplier * step, constant, *bounds))
+        source = accumulator.type if activation is None else activation.infer(accumulator).type
+
+    multiplier = bias = total = 0
+    shift = max((entry[0] for entry in affine), default=0)
+    factors = [m << (shift - own) for own, m, _, _, _ in affine]
+    for factor, (own, _, constant, low, high) in zip(factors, affine, strict=True):
+        multiplier = max(multiplier, signed_bits(int(factor.min()), int(factor.max())))
+        bias = max(bias, signed_bits(int(constant.min()) << (shift - own), int(constant.max()) << (shift - own)))
+        total = max(total, signed_bits(low << (shift - own), high << (shift - own)))
+    if affine and len(values := np.unique(np.concatenate(factors))) == 1 and int(values[0]).bit_count() == 1:
+        multiplier = 0
     types = [layer.dense.weight_type for layer in layers]
-    weight = IntType(min(0, *(t.lo for t in types)), max(0, *(t.hi for t in types)))
     return Widths(
-        max(codes), IntType(min(lo, -1), max(hi, 0)).width, plain, multiplier, bias, steps, search, weight,
-        all(t.is_bipolar for t in types),
-    )  # fmt: skip
+        code=code,
+        accumulator=signed_bits(lo, hi),
+        plain=plain,
+        multiplier=multiplier,
+        bias=bias,
+        total=total,
+        steps=steps,
+        search=search,
+        weight=IntType(min(0, *(t.lo for t in types)), max(0, *(t.hi for t in types))),
+        bipolar=all(t.is_bipolar for t in types),
+    )
+
+
+def signed_bits(lo: int, hi: int) -> int:
+    """Bits of the narrowest two's complement that holds ``lo..hi``."""
+    return IntType(min(lo, -1), max(hi, 0)).width
 
 
 def weight_bits(layers: tuple[Layer, ...], source: IntType, simd: int = 1) -> int:
@@ -137,42 +162,65 @@ def lutram_luts(width: int, depth: int) -> int:
     return 4 * -(-width // 3) * -(-depth // 64)
 
 
-def array_cost(node: ArrayNode) -> Cost:
-    """Resources of an array; cycles are left at 0."""
+def array_parts(node: ArrayNode) -> dict[str, Cost]:
+    """Resources of an array, part by part as `accel.rtl.array` is built."""
     w = widths(node.layers, node.source.type)
     bits = weight_bits(node.layers, node.source.type, node.simd)
+    style = {"bram": "block", "lut": "distributed"}[node.memory]
     groups = sum(-(-layer.outputs // node.drain) for layer in node.layers)
     rows = max(node.tiles(layer)[1] for layer in node.layers)
-    total = multipliers_cost(node.layers, node.source.type, node.pe, node.simd, node.multiplier)
-    total += rom_cost(node.pe * node.simd * bits, node.steps, {"bram": "block", "lut": "distributed"}[node.memory])
-    # input buffer: two sets in banks of LUTRAM
+    return {
+        "products": multipliers_cost(node.layers, node.source.type, node.pe, node.simd, node.multiplier),
+        "weights": rom_cost(node.pe * node.simd * bits, node.steps, style),
+        "buffer": buffer_cost(node, w.code),
+        "accumulators": accumulators_cost(node.pe, w.accumulator, rows),
+        "drain": drain_cost(node, w.accumulator),
+        "units": units_cost(w, node.drain, groups),
+        "control": Cost(lut=300, ff=200),
+    }
+
+
+def buffer_cost(node: ArrayNode, code: int) -> Cost:
+    """The input buffer: two sets of elements in banks of LUTRAM, and the way into each bank."""
     writers = (node.source.lanes, node.drain) if len(node.layers) > 1 else (node.source.lanes,)
     fold = -(-max(writers) // node.simd)
     banks = node.simd * fold
     longest = max(layer.inputs for layer in node.layers)
-    tile_rows = -(-(longest + max(writers) - 1) // banks)
-    total += Cost(lut=banks * lutram_luts(w.code, 2 << (tile_rows - 1).bit_length()) + banks * w.code * len(writers))
-    # accumulators
+    rows = -(-(longest + max(writers) - 1) // banks)
+    return Cost(lut=banks * lutram_luts(code, 2 << (rows - 1).bit_length()) + banks * code * len(writers))
+
+
+def accumulators_cost(pe: int, width: int, rows: int) -> Cost:
+    """Running and finished sums of all neurons, and an adder for each PE."""
     if rows == 1:
-        total += Cost(lut=node.pe * w.accumulator, ff=2 * node.pe * w.accumulator)
-    else:
-        total += Cost(lut=node.pe * (2 * lutram_luts(w.accumulator, rows) + w.accumulator))
-    # drain: choice of a group, activation units
-    total += Cost(lut=node.drain * w.accumulator * -(-(node.pe // node.drain - 1) // 3), ff=node.drain * w.accumulator)
+        return Cost(lut=pe * width, ff=2 * pe * width)
+    return Cost(lut=pe * (2 * lutram_luts(width, rows) + width))
+
+
+def drain_cost(node: ArrayNode, width: int) -> Cost:
+    """The choice of a group of finished sums."""
+    return Cost(lut=node.drain * width * -(-(node.pe // node.drain - 1) // 3), ff=node.drain * width)
+
+
+def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
+    """Activation units, one of each kind that a layer needs, and their constants for all groups of neurons."""
+    total = Cost()
     if w.steps:
-        total += rom_cost(node.drain * w.steps * w.accumulator, groups)
-        total += Cost(lut=node.drain * (w.steps * w.accumulator * 3 // 4 + 8), ff=node.drain * (w.steps + 4))
+        total += rom_cost(lanes * w.steps * w.accumulator, groups)
+        total += Cost(lut=lanes * (w.steps * w.accumulator * 3 // 4 + 8), ff=lanes * (w.steps + 4))
     for depth in range(w.search):
         one = rom_cost(w.accumulator, groups << depth)
-        total += Cost(0, one.lut * node.drain, one.ff * node.drain, one.bram36 * node.drain)
-        total += Cost(lut=node.drain * w.accumulator, ff=node.drain * 2 * w.accumulator)
-    if w.multiplier:
-        total += rom_cost(node.drain * (w.multiplier + w.bias), groups)
-        total += Cost(lut=node.drain * (w.bias + 40), ff=node.drain * 4 * w.bias, dsp=node.drain)
-    if any(layer.activation is None for layer in node.layers):
-        total += rom_cost(node.drain * w.plain, groups)
-        total += Cost(lut=node.drain * w.plain, ff=node.drain * w.plain)
-    return total + Cost(lut=300, ff=200)
+        total += Cost(0, one.lut * lanes, one.ff * lanes, one.bram36 * lanes)
+        total += Cost(lut=lanes * w.accumulator, ff=lanes * 2 * w.accumulator)
+    if w.bias:
+        total += rom_cost(lanes * (w.multiplier + w.bias), groups)
+        small, large = sorted((w.multiplier, w.accumulator))
+        parts = -(-(large - 1) // 24) * -(-(small - 1) // 17) if small + large >= DSP_LEAST_PRODUCT and small > 1 else 0
+        total += Cost(lut=lanes * (w.total + 12), ff=lanes * (2 * w.bias + w.total + 12), dsp=lanes * parts)
+    if w.plain:
+        total += rom_cost(lanes * w.plain, groups)
+        total += Cost(lut=lanes * w.plain, ff=lanes * w.plain)
+    return total
 
 
 def latency(node: Node) -> int:
@@ -191,7 +239,7 @@ def last_beat(node: Node) -> int:
 def resources(node: Node) -> Cost:
     """What a node takes of a device; cycles are left at 0."""
     if isinstance(node, ArrayNode):
-        return array_cost(node)
+        return sum(array_parts(node).values(), start=Cost())
     if isinstance(node, TableNode):
         return Cost(lut=100 * node.source.lanes, ff=30 * node.source.lanes)
     return Cost(lut=50 * node.source.lanes + 100, ff=30 * node.source.lanes + 50)

@@ -6,9 +6,11 @@ those that nothing beats in all of latency and resources. CP-SAT then picks the 
 output whose latencies add up to the least within the budget; where two take as long, the one that leaves more of the
 device free.
 
-The optimum is exact. A node's latency, from its last input beat to its last output beat, does not depend on the nodes
-before it, as every node gives a beat a cycle once it begins. And between two values of PE (or of SIMD) that need the
-same number of tiles, the smaller one takes no longer and costs no more, so only the smallest of each is tried.
+The optimum is exact over what is tried. A node's latency, from its last input beat to its last output beat, does not
+depend on the nodes before it, as every node gives a beat a cycle once it begins; so latencies add up. Of PE and SIMD,
+only the smallest values for each number of tiles are tried: a larger one takes as long and needs as many multipliers
+and as much weight memory, or more. Of the rest, what makes sense (`accel.dataflow.candidates` has the rules): few
+values of drain, LUTs for small products and shallow memories only.
 """
 
 from __future__ import annotations
