@@ -24,6 +24,8 @@ PRODUCT_LUTS = {1: 1.0, 2: 2.3, 3: 3.1}
 CARRY_SAVE_LUTS = 2.08
 ADDER_LUTS = 1.05
 
+ROM_SLICE = 72  # bits of the memories that `accel.rtl.rom` builds wide ones of
+ROM_LUTS = 0.75  # by fit, for each bit of 64 words
 BLOCK_BITS = 8192  # a ROM goes to block RAM by itself when it fills so many bits of every RAMB18
 
 
@@ -145,14 +147,19 @@ def multipliers_cost(layers: tuple[Layer, ...], source: IntType, pe: int, simd: 
 
 
 def rom_cost(width: int, depth: int, style: str = "auto") -> Cost:
-    """A read-only memory of ``depth`` words with a registered output; ``style`` is block, distributed or auto.
+    """A read-only memory of ``depth`` words with a registered output; ``style`` is block, logic or auto.
 
-    Yosys folds deep narrow memories into the 36 bits of a RAMB18's 512 rows, so halves of a BRAM36 are what counts.
+    It is built of slices of at most 72 bits. Yosys folds deep narrow memories into the 36 bits of a RAMB18's 512 rows,
+    so halves of a BRAM36 are what counts.
     """
-    halves = -(-width * -(-depth // 512) // 36)
-    if style == "block" or (style == "auto" and width * depth > BLOCK_BITS * halves):
-        return Cost(bram36=halves / 2)
-    return Cost(lut=width * -(-depth // 64) * 3 // 4, ff=width * 3 // 4)
+    total = Cost()
+    for bits, times in ((ROM_SLICE, width // ROM_SLICE), (width % ROM_SLICE, 1)):
+        halves = -(-bits * -(-depth // 512) // 36)
+        if style == "block" or (style == "auto" and bits * depth > BLOCK_BITS * halves):
+            total += Cost(bram36=halves * times / 2)
+        else:
+            total += Cost(lut=round(bits * -(-depth // 64) * ROM_LUTS) * times, ff=bits * times)
+    return total
 
 
 def lutram_luts(width: int, depth: int) -> int:
@@ -166,7 +173,7 @@ def array_parts(node: ArrayNode) -> dict[str, Cost]:
     """Resources of an array, part by part as `accel.rtl.array` is built."""
     w = widths(node.layers, node.source.type)
     bits = weight_bits(node.layers, node.source.type, node.simd)
-    style = {"bram": "block", "lut": "distributed"}[node.memory]
+    style = {"bram": "block", "lut": "logic"}[node.memory]
     groups = sum(-(-layer.outputs // node.drain) for layer in node.layers)
     rows = max(node.tiles(layer)[1] for layer in node.layers)
     return {

@@ -106,7 +106,7 @@ class DenseArray(wiring.Component):
             m.d.sync += finishing.eq(0)
 
         # Arithmetic.
-        style = "block" if node.memory == "bram" else "distributed"
+        style = "block" if node.memory == "bram" else "logic"
         width = node.pe * node.simd * plan.weight_type.width
         m.submodules.products = products = Products(plan)
         m.d.sync += [buffer.row.eq(row), buffer.part.eq(part), buffer.read_set.eq(read_set)]

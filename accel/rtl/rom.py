@@ -12,7 +12,8 @@ SLICE = 72
 def rom(m: Module, name: str, words: list[int], width: int, address: Value, *, style: str | None = None) -> Value:
     """The word at ``address`` of the cycle before.
 
-    ``style`` is "block" or "distributed"; without it the synthesizer chooses.
+    ``style`` is "block" or "logic" (Yosys's word for LUTs; "distributed" is LUTRAM to it, which it takes for no ROM);
+    without it the synthesizer chooses.
     """
     attrs = {} if style is None else {"rom_style": style, "ram_style": style}
     slices = []
