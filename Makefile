@@ -5,6 +5,7 @@ BOARD  ?= sim
 MODEL  ?= mnist-w2a2
 ENGINE ?= stream
 MODE   ?= performance
+VARIANT ?=
 PYTHON ?= python3
 VENV   ?= .venv
 
@@ -16,27 +17,33 @@ export VENV
 
 READY    := $(VENV)/.ready
 HEADRACE := $(VENV)/bin/headrace
-TARGET    = '$(MODEL)' --board $(BOARD) --engine $(ENGINE)
-FOLDER    = build/$(BOARD)-$(basename $(notdir $(MODEL)))-$(ENGINE)
+HARDWARE := $(BOARD)$(if $(VARIANT),-$(VARIANT))
+# SEEDS, FLOW and ALLOW_TIMING_FAIL, where given, reach the verbs by the environment.
+TARGET    = '$(MODEL)' --board $(HARDWARE) --engine $(ENGINE)
+FOLDER    = build/$(HARDWARE)-$(basename $(notdir $(MODEL)))-$(ENGINE)
 
-.PHONY: help build run load bench report synth train models doctor test test-slow lint format clean distclean
+.PHONY: help build run load flash bench report synth train models doctor test test-slow lint format clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@echo "make [BOARD=sim] [MODEL=name or file] [ENGINE=stream] [MODE=performance or accuracy] GOAL"
+	@echo "     for an FPGA: [BOARD=arty or ulx3s] [VARIANT=a7-35] [SEEDS=4] [FLOW=open or vivado] [ALLOW_TIMING_FAIL=1] [PORT=/dev/…]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
-build: $(READY) ## model file to Verilog, SoC, firmware and simulator, below build/
+build: $(READY) ## model file to Verilog, SoC, firmware and simulator or bitstream, below build/
 	$(HEADRACE) build $(TARGET)
 
 run: $(READY) ## leave the simulated board running; prints its serial port
 	$(HEADRACE) run $(TARGET)
 
-load: $(READY) ## put the build on the board (the simulated one is only started once, as a check)
+load: $(READY) ## put the build into the board's FPGA, until power goes
 	$(HEADRACE) load $(TARGET)
 
+flash: $(READY) ## put the build into the memory that the board's FPGA starts from
+	$(HEADRACE) load $(TARGET) --flash
+
 bench: $(READY) ## build what is missing, then benchmark over the serial line: results.json, report.html
-	$(HEADRACE) bench $(TARGET) --mode $(MODE)
+	$(HEADRACE) bench $(TARGET) --mode $(MODE)$(if $(PORT), --port '$(PORT)')
 
 report: $(READY) ## draw report.html again from what was measured
 	$(HEADRACE) report $(TARGET)

@@ -1,6 +1,7 @@
 """One file a board: device, clock, pins, programmer, budget, flow.
 
-`find` is how the rest of Headrace comes to a board; a new board is a new file here with a `Board` named ``BOARD``.
+`find` is how the rest of Headrace comes to a board; a new board is a new file here with a `Board` named ``BOARD``, and
+by VARIANT=, in ``VARIANTS``, those of its variants, if it has any.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from boards.board import Board, BoardError
+from boards.board import FLOWS, Board, BoardError, Usb
 
-__all__ = ["Board", "BoardError", "find", "names"]
+__all__ = ["FLOWS", "Board", "BoardError", "Usb", "find", "names"]
 
 _NO_BOARDS = ("board", "devices")
 
@@ -21,9 +22,15 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Board:
-    """The board that BOARD= names. Raises BoardError."""
-    if name not in names():
+    """The board that BOARD= names, or BOARD-VARIANT. Raises BoardError."""
+    base, _, variant = name.partition("-")
+    if base not in names():
         raise BoardError(f"BOARD must be one of {', '.join(names())}, not {name!r}")
-    board = importlib.import_module(f"boards.{name}").BOARD
+    module = importlib.import_module(f"boards.{base}")
+    found = {"": module.BOARD} | getattr(module, "VARIANTS", {})
+    if variant not in found:
+        known = f"must be one of {', '.join(filter(None, found))}" if len(found) > 1 else "must be empty"
+        raise BoardError(f"VARIANT of the board {base} {known}, not {variant!r}")
+    board = found[variant]
     assert isinstance(board, Board)
     return board

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from accel.dataflow.budget import Budget
 
 # The SoC with the accelerator's face and the largest firmware, by `synth_xilinx` for the Artix-7, rounded up
@@ -25,3 +27,17 @@ def left_for_accelerator(device: Budget, soc: Budget = SOC) -> Budget:
 
 
 XC7A100T = Budget(lut=63_400, ff=126_800, bram36=135.0, dsp=240, name="xc7a100tcsg324-1")
+XC7A35T = Budget(lut=20_800, ff=41_600, bram36=50.0, dsp=90, name="xc7a35tcsg324-1")
+
+# Lattice FPGA-DS-02012: LUT4s, registers, 208 block RAMs of 18 Kbit, multipliers of 18 x 18 bits.
+LFE5U_85F = Budget(lut=83_640, ff=83_640, bram36=104.0, dsp=156, name="LFE5U-85F-6BG381C")
+
+
+def left_on_ecp5(device: Budget, soc: Budget = SOC) -> Budget:
+    """What of an ECP5 to promise to folding, which counts in LUT6 and in DSP48E1 with an operand of 25 bits.
+
+    A LUT6 is up to four LUT4 and both families' adders take a LUT a bit: a third is on the safe side. A product of a
+    25-bit operand is two multipliers of 18 x 18. Block RAMs of 18 Kbit come as wide as those of the Artix-7.
+    """
+    left = left_for_accelerator(device, soc)
+    return replace(left, lut=left.lut // 3, dsp=left.dsp // 2)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from litex.build.generic_platform import Pins, Subsignal
+from litex.build.generic_platform import GenericPlatform, Pins, Subsignal
 from litex.build.io import CRG
 from migen import ClockDomain, Signal
 
@@ -43,9 +44,9 @@ class Clocking(CRG):
 BOARD = Board(
     name="sim",
     title="simulated SoC (Verilator)",
-    device="xc7a100tcsg324-1",
+    device=XC7A100T.name,
     clock_hz=100_000_000,
-    pins=PINS,
+    new_platform=partial(GenericPlatform, XC7A100T.name, list(PINS), name="sim"),
     clocking=Clocking,
     budget=left_for_accelerator(XC7A100T),
     flow="verilator",

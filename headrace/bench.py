@@ -11,12 +11,13 @@ import typer
 import bench
 from accel.manifest import Manifest
 from headrace import flow
-from headrace.options import Board, Engine, Model, Out
+from headrace.options import AllowTimingFail, Board, Engine, Flow, Model, Out, Seeds
 from headrace.target import Target
 from models import fetch
 from models.download import FetchError
 from models.registry import DEFAULT
 from soc.simulator import Simulation
+from toolchain import usb
 
 
 def main(
@@ -34,16 +35,28 @@ def main(
         str | None,
         typer.Option(metavar="PORT", help="A serial port or URL where the device already is (/dev/…, socket://…)."),
     ] = None,
+    flow_name: Flow = None,
+    seeds: Seeds = flow.SEEDS,
+    allow_timing_fail: AllowTimingFail = False,
 ) -> None:
     """Build what is missing, benchmark as MLPerf Tiny does, and write results.json and report.html."""
-    target = Target.of(model, board=board, engine=engine, out=out)
-    flow.build(target)
+    target = Target.of(model, board=board, engine=engine, out=out, flow=flow_name)
+    flow.build(target, seeds=seeds, allow_timing_fail=allow_timing_fail)
     dataset = choose_samples(target, mode, samples)
     with ExitStack() as stack:
-        if port is None:
+        if port is None and (serial := target.board.usb):
+            port = usb.serial_port(serial.vendor, serial.product, serial.interface, title=target.board.title)
+        elif port is None:
             port = f"socket://127.0.0.1:{stack.enter_context(Simulation(target.simulator)).port}"
         bench.bench(
-            target=bench.Target(board=board, port=port, engine=engine, simulated=True, clock_hz=target.board.clock_hz),
+            target=bench.Target(
+                board=target.board.name,
+                port=port,
+                engine=engine,
+                simulated=target.board.simulated,
+                baud=target.board.baud,
+                clock_hz=target.board.clock_hz,
+            ),
             mode=mode,
             model_dir=target.model_dir,
             out_dir=target.out_dir,

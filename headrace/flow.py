@@ -1,32 +1,47 @@
-"""The steps from a model file to a simulated board: compile, SoC, firmware, simulator."""
+"""The steps from a model file to a board: compile, SoC, firmware; then the simulator, or gateware and bitstream."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import typer
 
+import bench
 import firmware.build
 from accel.compiler import VERSIONS, compile_model
+from accel.dataflow.budget import RESOURCES
 from accel.manifest import Manifest
 from accel.rtl import verilate
 from headrace.steps import Runner, Step, package_versions
 from headrace.target import Target
 from models import evaluate, fetch
 from soc import BUFFER, generate, simulator
-from toolchain import find
+from toolchain import find, flow, vivado
+from toolchain.device import Device
 
-LATER = ("soc", "firmware", "simulator", "synthesis", "resources")
+LATER = ("soc", "firmware", "simulator", "gateware", "bitstream", "synthesis", "resources")
+SEEDS = 4  # of place and route, unless SEEDS= says otherwise
 
 
-def build(target: Target, say: Callable[[str], None] = typer.echo) -> None:
-    """Do every step of ``target`` that is not up to date. Raises `StepError`, `FetchError`."""
+def build(
+    target: Target, say: Callable[[str], None] = typer.echo, *, seeds: int = SEEDS, allow_timing_fail: bool = False
+) -> None:
+    """Do every step of ``target`` that is not up to date. ``seeds`` and ``allow_timing_fail`` are for bitstreams.
+
+    Raises `StepError`, `FetchError`, and, for a bitstream, what `toolchain.flow.implement` raises.
+    """
     runner = Runner(target.out_dir, say)
     with runner.locked():
-        for step in (compile_step, soc_step, firmware_step, simulator_step):
+        for step in (compile_step, soc_step, firmware_step):
             runner.run(step(target))
+        if target.board.simulated:
+            runner.run(simulator_step(target))
+        else:
+            runner.run(gateware_step(target))
+            implement(target, say, seeds=seeds, allow_timing_fail=allow_timing_fail)
 
 
 def compile_into(target: Target, folder: Path, say: Callable[[str], None] = print) -> Manifest:
@@ -120,4 +135,54 @@ def simulator_step(target: Target) -> Step:
         settings={"clock_hz": target.board.clock_hz},
         code=["soc"],
         tools={"verilator": find.find_verilator().version, "c++": f"{compiler} {find.find_cxx().version}"},
+    )
+
+
+def gateware_step(target: Target) -> Step:
+    """The SoC once more, with the firmware in its ROM, and where its ports are on the board."""
+    accelerator, image = target.model_dir / "accelerator.v", target.firmware_dir / "firmware.bin"
+    return Step(
+        "gateware",
+        f"SoC with the firmware in ROM, constraints for {target.board.title}",
+        target.gateware_dir,
+        lambda: generate(
+            target.gateware_dir, board=target.board, accelerator=accelerator, memory=BUFFER, rom=image.read_bytes()
+        ),
+        inputs=[accelerator, image],
+        settings={"board": target.board.name, "memory": asdict(BUFFER)},
+        code=["soc", "boards"],
+        tools=package_versions("litex", "migen", "pythondata-cpu-vexriscv"),
+    )
+
+
+def implement(target: Target, say: Callable[[str], None], *, seeds: int, allow_timing_fail: bool) -> None:
+    """The bitstream, with what it takes of the device and its clock for results.json.
+
+    This is no `Step`: place and route goes on by itself where it was, and keeps what a new firmware does not change.
+    """
+    record = target.out_dir / "steps" / "bitstream.json"
+    record.unlink(missing_ok=True)
+    device = Device.of(target.board.device)
+    constraints = next(path for path in target.gateware_dir.iterdir() if path.suffix in (".xdc", ".lpf"))
+    files: dict[str, Any] = {
+        "verilog": [target.gateware_dir / "soc.v"],
+        "top": "soc",
+        "device": device,
+        "constraints": constraints.read_text(),
+        "out_dir": target.bitstream_dir,
+        "allow_timing_fail": allow_timing_fail,
+        "say": say,
+    }
+    if target.board.flow == "vivado":
+        report = vivado.implement(**files)
+    else:
+        report = flow.implement(**files, clock_hz=target.board.clock_hz, seeds=seeds)
+    used = {name: use.used for name, use in report.utilization.items() if name in RESOURCES}
+    bench.record_step(
+        target.out_dir,
+        "bitstream",
+        tools=report.tools,
+        seconds=report.seconds,
+        resources={"device": device.part, **used, "stage": "routing"},
+        fmax_hz=round(report.clocks[0].achieved_hz) if report.clocks else None,
     )

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from headrace import flow
-from headrace.options import Board, Engine, Model, Out
+from headrace.options import AllowTimingFail, Board, Engine, Flow, Model, Out, Seeds
 from headrace.target import Target
 from models.registry import DEFAULT
+from toolchain import usb
 
 
-def main(model: Model = DEFAULT, *, board: Board = "sim", engine: Engine = "stream", out: Out = None) -> None:
-    """Put a build onto its board. The simulated board starts with its build inside: there is nothing to load."""
-    target = Target.of(model, board=board, engine=engine, out=out)
-    flow.build(target)
-    typer.echo(
-        f"The simulated board needs no loading: {target.simulator} is built with gateware and firmware inside, "
-        "`headrace run` starts it and prints its serial port, and `headrace bench` starts one of its own."
-    )
+def main(
+    model: Model = DEFAULT,
+    *,
+    board: Board = "sim",
+    engine: Engine = "stream",
+    out: Out = None,
+    flow_name: Flow = None,
+    seeds: Seeds = flow.SEEDS,
+    allow_timing_fail: AllowTimingFail = False,
+    flash: Annotated[bool, typer.Option("--flash", help="Into the memory that the board starts from.")] = False,
+) -> None:
+    """Build what is missing and put it onto its board, until power goes or, with --flash, for good."""
+    target = Target.of(model, board=board, engine=engine, out=out, flow=flow_name)
+    flow.build(target, seeds=seeds, allow_timing_fail=allow_timing_fail)
+    if target.board.programmer is None:
+        typer.echo(
+            f"The simulated board needs no loading: {target.simulator} is built with gateware and firmware inside, "
+            "`headrace run` starts it and prints its serial port, and `headrace bench` starts one of its own."
+        )
+        return
+    usb.load(target.bitstream, programmer=target.board.programmer, flash=flash)
+    typer.echo(f"{target.board.title}: {target.bitstream} is {'in its flash memory' if flash else 'loaded'}")

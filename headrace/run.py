@@ -9,7 +9,7 @@ import typer
 
 from headrace import flow
 from headrace.options import Board, Engine, Model, Out
-from headrace.target import Target
+from headrace.target import Target, TargetError
 from models.registry import DEFAULT
 
 
@@ -23,6 +23,8 @@ def main(
 ) -> None:
     """Build what is missing and leave the simulated board running until Ctrl-C; prints its TCP port and terminal."""
     target = Target.of(model, board=board, engine=engine, out=out)
+    if not target.board.simulated:
+        raise TargetError(f"run is for the simulated board; `headrace load --board {board}` puts a build onto this one")
     flow.build(target)
     typer.echo(
         "Simulated board, until Ctrl-C. Talk to it with any serial program, for instance pyserial's: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import boards
@@ -27,11 +27,18 @@ class Target:
     out_dir: Path
 
     @classmethod
-    def of(cls, model: str, *, board: str, engine: str, out: Path | None = None) -> Target:
-        """The build that a command line names. Raises `TargetError`, `BoardError` or `RegistryError`."""
+    def of(cls, model: str, *, board: str, engine: str, out: Path | None = None, flow: str | None = None) -> Target:
+        """The build that a command line names. ``flow`` is instead of the board's own.
+
+        Raises `TargetError`, `BoardError` or `RegistryError`.
+        """
         if engine not in ENGINES:
             raise TargetError(f"ENGINE must be {' or '.join(ENGINES)}, not {engine!r}")
         hardware = boards.find(board)
+        if flow and flow != hardware.flow:
+            if hardware.simulated or flow not in ("open", "vivado"):
+                raise TargetError(f"FLOW of the board {board} must be {_flows(hardware)}, not {flow!r}")
+            hardware = replace(hardware, flow=flow)
         entry = registry.find(model)
         return cls(entry, hardware, engine, out or Path("build") / f"{board}-{entry.name}-{engine}")
 
@@ -46,6 +53,21 @@ class Target:
         return self.out_dir / "soc"
 
     @property
+    def gateware_dir(self) -> Path:
+        """For an FPGA: soc.v with the firmware inside, and its constraints."""
+        return self.out_dir / "gateware"
+
+    @property
+    def bitstream_dir(self) -> Path:
+        """For an FPGA: soc.bit, report.json, and what place and route keeps."""
+        return self.out_dir / "bitstream"
+
+    @property
+    def bitstream(self) -> Path:
+        """For an FPGA: what is loaded into it."""
+        return self.bitstream_dir / "soc.bit"
+
+    @property
     def firmware_dir(self) -> Path:
         """firmware.bin, firmware.elf."""
         return self.out_dir / "firmware"
@@ -54,3 +76,7 @@ class Target:
     def simulator(self) -> Path:
         """The simulated board, an executable."""
         return self.out_dir / "sim" / "Vsoc"
+
+
+def _flows(board: Board) -> str:
+    return board.flow if board.simulated else "open or vivado"

@@ -8,6 +8,7 @@ from pathlib import Path
 from litex.soc.integration import export
 
 from accel import manifest
+from soc.constraints import FORMATS, constraints
 from soc.soc import BUFFER, Hardware, HeadraceSoC
 
 TOP = "soc"
@@ -22,7 +23,7 @@ def generate(
     ``accelerator`` is the Verilog file of the module ``headrace``, ``memory`` the window for which it was compiled.
     ``rom``, the firmware, goes into the Verilog as numbers; without, the memory ``rom`` is empty, for the simulator to
     fill. For the firmware there are ``generated/csr.h``, ``mem.h``, ``soc.h`` and ``regions.ld``, which depend on
-    the board alone. The same arguments give the same bytes.
+    the board alone; for a real board, ``soc.xdc`` or ``soc.lpf``. The same arguments give the same bytes.
 
     Raises ValueError when the window is not the SoC's, or when the firmware is too long.
     """
@@ -37,17 +38,23 @@ def generate(
     text = _inline_memories(verilog.main_source, verilog.data_files)
     # VexRiscv shows its registers to Verilator's C++, which keeps the whole design from being flattened.
     sources = [Path(source[0]).read_text().replace("/* verilator public */", "") for source in design.platform.sources]
+    gateware = accelerator.read_text()
+    if design.platform.device_family == "ecp5":
+        gateware = _roms_in_logic(gateware)
     generated = out_dir / "generated"
     generated.mkdir(parents=True, exist_ok=True)
     regions, constants = design.mem_regions, design.constants
     csr_base = regions["csr"].origin
     files = {
-        out_dir / "soc.v": "\n".join([text, *sources, accelerator.read_text()]),
+        out_dir / "soc.v": "\n".join([text, *sources, gateware]),
         out_dir / "regions.ld": export.get_linker_regions(regions),
         generated / "mem.h": export.get_mem_header(regions),
         generated / "soc.h": export.get_soc_header(constants),
         generated / "csr.h": export.get_csr_header(design.csr_regions, constants, csr_base=csr_base),
     }
+    if board.crystal is not None:
+        pins = constraints(design.platform, verilog.ns, crystal=board.crystal)
+        files[out_dir / f"{TOP}.{FORMATS[design.platform.device_family]}"] = pins
     for path, content in files.items():
         path.write_text(_unsigned(content))
     return out_dir / "soc.v"
@@ -64,6 +71,15 @@ def _inline_memories(verilog: str, data_files: dict[str, str]) -> str:
         return "\n".join(f"initial begin\n{chunk}\nend" for chunk in chunks)
 
     return re.sub(r'initial begin\n\t\$readmemh\("([^"]+)", (\w+)\);\nend', blocks, verilog)
+
+
+def _roms_in_logic(verilog: str) -> str:
+    """Small ROMs in LUTs, not in LUT RAM, which the ECP5 cannot give contents to start with."""
+    return re.sub(
+        r'\(\* ram_style = "distributed" \*\)(\s+)\(\* rom_style = "distributed" \*\)',
+        r'(* ram_style = "logic" *)\1(* rom_style = "logic" *)',
+        verilog,
+    )
 
 
 def _unsigned(text: str) -> str:

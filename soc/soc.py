@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 from litex.gen import LiteXModule
+from litex.soc.cores.gpio import GPIOOut
 from litex.soc.integration.soc import SoCRegion
 from litex.soc.integration.soc_core import SoCCore
 from litex.soc.interconnect import wishbone
-from migen import READ_FIRST, ClockSignal, Instance, Memory, ResetSignal, Signal
+from migen import READ_FIRST, ClockSignal, If, Instance, Memory, ResetSignal, Signal
 
 from accel import manifest
 from accel.rtl.face import ADDR_WIDTH
@@ -26,6 +28,14 @@ class Hardware(Protocol):
     @property
     def clock_hz(self) -> int:
         """The system clock."""
+
+    @property
+    def crystal(self) -> tuple[str, float] | None:
+        """Port and Hz of the clock from outside; None in simulation."""
+
+    @property
+    def signals(self) -> Mapping[str, tuple[str, int]]:
+        """The platform's resources, name and number, for ``life``, ``busy`` and ``timestamp``: those that there are."""
 
     @property
     def uart(self) -> str:
@@ -73,6 +83,7 @@ class HeadraceSoC(SoCCore):
         self.irq.add("accelerator")
         if hasattr(self.crg, "active"):
             self.comb += self.crg.active.eq(self.accelerator.active)
+        self._add_signals({name: platform.request(*pin) for name, pin in board.signals.items()})
 
     def _add_rom(self, firmware: bytes | None) -> None:
         words = None
@@ -85,6 +96,19 @@ class HeadraceSoC(SoCCore):
         bus = wishbone.Interface(data_width=32, address_width=32, addressing="word", bursting=True)
         self.rom = wishbone.SRAM(Memory(32, depth, init=words, name="rom"), bus=bus, read_only=True)
         self.bus.add_slave("rom", self.rom.bus, _region(ROM, cached=True, mode="rx"))
+
+    def _add_signals(self, pins: dict[str, Any]) -> None:
+        """What a person and an energy meter see: LEDs, and a pin that the firmware sets by the CSR ``timestamp``."""
+        if "life" in pins:
+            beat = Signal(max=round(self.sys_clk_freq))  # about a blink a second
+            self.sync += beat.eq(beat + 1)
+            self.comb += pins["life"].eq(beat[-1])
+        if "busy" in pins:
+            rest = Signal(max=round(self.sys_clk_freq / 20))  # an inference is too short to be seen
+            self.sync += If(self.accelerator.active, rest.eq(2**rest.nbits - 1)).Elif(rest != 0, rest.eq(rest - 1))
+            self.comb += pins["busy"].eq(rest != 0)
+        if "timestamp" in pins:
+            self.timestamp = GPIOOut(pins["timestamp"])
 
 
 class DualPortMemory(LiteXModule):

@@ -1,4 +1,4 @@
-"""Every board is found, and the SoC can be built for it."""
+"""Every board is found, the SoC can be built for it, and a new one is one more file."""
 
 from __future__ import annotations
 
@@ -8,38 +8,143 @@ import pytest
 
 import boards
 from accel.dataflow.budget import Budget
-from boards.devices import ROUTABLE_LUT, SOC, XC7A100T, left_for_accelerator
+from boards.devices import LFE5U_85F, ROUTABLE_LUT, SOC, XC7A35T, XC7A100T, left_for_accelerator
+from headrace.target import Target, TargetError
 from soc import generate
+from toolchain.device import Device
+
+ARTY_XDC = """\
+set_property LOC E3 [get_ports {clk100}]
+set_property IOSTANDARD LVCMOS33 [get_ports {clk100}]
+set_property LOC C2 [get_ports {cpu_reset}]
+set_property IOSTANDARD LVCMOS33 [get_ports {cpu_reset}]
+set_property LOC A9 [get_ports {serial_rx}]
+set_property IOSTANDARD LVCMOS33 [get_ports {serial_rx}]
+set_property LOC D10 [get_ports {serial_tx}]
+set_property IOSTANDARD LVCMOS33 [get_ports {serial_tx}]
+set_property LOC G13 [get_ports {timestamp0}]
+set_property IOSTANDARD LVCMOS33 [get_ports {timestamp0}]
+set_property LOC H5 [get_ports {user_led0}]
+set_property IOSTANDARD LVCMOS33 [get_ports {user_led0}]
+set_property LOC J5 [get_ports {user_led1}]
+set_property IOSTANDARD LVCMOS33 [get_ports {user_led1}]
+create_clock -period 10.000 [get_ports clk100]
+"""
+ULX3S_LPF = """\
+LOCATE COMP "clk25" SITE "G2";
+IOBUF PORT "clk25" IO_TYPE=LVCMOS33;
+LOCATE COMP "ext0p0" SITE "B11";
+IOBUF PORT "ext0p0" IO_TYPE=LVCMOS33;
+LOCATE COMP "serial_rx" SITE "M1";
+IOBUF PORT "serial_rx" IO_TYPE=LVCMOS33;
+LOCATE COMP "serial_tx" SITE "L4";
+IOBUF PORT "serial_tx" IO_TYPE=LVCMOS33;
+LOCATE COMP "user_btn1" SITE "R1";
+IOBUF PORT "user_btn1" IO_TYPE=LVCMOS33;
+IOBUF PORT "user_btn1" PULLMODE=DOWN;
+LOCATE COMP "user_led0" SITE "B2";
+IOBUF PORT "user_led0" IO_TYPE=LVCMOS33;
+LOCATE COMP "user_led1" SITE "C2";
+IOBUF PORT "user_led1" IO_TYPE=LVCMOS33;
+LOCATE COMP "wifi_gpio0" SITE "F1";
+IOBUF PORT "wifi_gpio0" IO_TYPE=LVCMOS33;
+BLOCK RESETPATHS;
+BLOCK ASYNCPATHS;
+FREQUENCY PORT "clk25" 25 MHZ;
+"""
+CONSTRAINTS = {
+    "sim": {},
+    "arty": {"soc.xdc": ARTY_XDC},
+    "arty-a7-100": {"soc.xdc": ARTY_XDC},
+    "arty-a7-35": {"soc.xdc": ARTY_XDC},
+    "ulx3s": {"soc.lpf": ULX3S_LPF},
+}
+NEW_BOARD = """
+from dataclasses import replace
+from boards.ulx3s import BOARD
+BOARD = replace(BOARD, name="mine", title="A board of mine", clock_hz=50_000_000)
+"""
 
 
-def test_every_board(tmp_path: Path) -> None:
-    assert "sim" in boards.names()
-    for name in boards.names():
-        board = boards.find(name)
-        assert board.name == name and board.title and board.device and board.flow
-        assert min(board.budget.lut, board.budget.ff, board.budget.bram36, board.budget.dsp) > 0
-        accelerator = tmp_path / "accelerator.v"
-        accelerator.write_text("module headrace; endmodule\n")
-        soc_v = generate(tmp_path / name, board=board, accelerator=accelerator, rom=b"\x6f\0\0\0")
-        assert "module soc (" in soc_v.read_text()
+def soc_files(folder: Path, name: str) -> dict[str, str]:
+    """What the SoC of a board is made of, around an accelerator of which only the name counts."""
+    folder.mkdir(exist_ok=True)
+    accelerator = folder / "accelerator.v"
+    accelerator.write_text("module headrace; endmodule\n")
+    generate(folder, board=boards.find(name), accelerator=accelerator, rom=b"\x6f\0\0\0" * 99)
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
 
 
-def test_the_simulated_board_has_an_arty_to_fit() -> None:
-    board = boards.find("sim")
-    assert (board.device, board.clock_hz, board.programmer) == ("xc7a100tcsg324-1", 100_000_000, None)
-    assert board.budget == left_for_accelerator(XC7A100T)
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_every_board(tmp_path: Path, name: str) -> None:
+    board = boards.find(name)
+    assert board.name == name and board.title
+    assert min(board.budget.lut, board.budget.ff, board.budget.bram36, board.budget.dsp) > 0
+    assert board.budget.name == Device.of(board.device).part
+    files = soc_files(tmp_path / "a", name)
+    assert files == soc_files(tmp_path / "b", name)
+    assert {file: text for file, text in files.items() if file.endswith((".xdc", ".lpf"))} == CONSTRAINTS[name]
+    assert "module soc (" in files["soc.v"]
+    pll = {"sim": (), "ulx3s": ("EHXPLLL",)}.get(name, ("PLLE2_ADV", "BUFG"))
+    assert all(f"{cell} " in files["soc.v"] for cell in pll)
+    assert board.simulated == (name == "sim") == (board.usb is None) == (board.programmer is None)
+
+
+def test_all_are_tested() -> None:
+    assert {name.partition("-")[0] for name in CONSTRAINTS} == set(boards.names())
+
+
+def test_a_new_board_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(NEW_BOARD)
+    monkeypatch.setattr(boards, "__path__", [*boards.__path__, str(tmp_path)])
+    assert "mine" in boards.names()
+    assert soc_files(tmp_path / "soc", "mine")["soc.lpf"] == ULX3S_LPF
+    assert Target.of("mnist-w2a2", board="mine", engine="stream").out_dir == Path("build/mine-mnist-w2a2-stream")
+
+
+def test_budgets() -> None:
     left = {resource: getattr(XC7A100T, resource) - getattr(SOC, resource) for resource in ("ff", "bram36", "dsp")}
-    assert board.budget == Budget(lut=ROUTABLE_LUT, **left, name=XC7A100T.name)
-    small = Budget(lut=20_800, ff=41_600, bram36=50.0, dsp=90)
-    assert left_for_accelerator(small).lut == 20_800 - SOC.lut
+    for name in ("sim", "arty"):
+        assert boards.find(name).budget == Budget(lut=ROUTABLE_LUT, **left, name=XC7A100T.name)
+    assert left_for_accelerator(XC7A35T).lut == 20_800 - SOC.lut
+    assert boards.find("arty-a7-35").budget == left_for_accelerator(XC7A35T)
+    ecp5 = boards.find("ulx3s").budget
+    # A product in a DSP48E1 is two multipliers here, a LUT6 at most three or four LUT4: all of it must be there.
+    assert 2 * ecp5.dsp + SOC.dsp <= LFE5U_85F.dsp and 4 * ecp5.lut + SOC.lut <= LFE5U_85F.lut
+    assert ecp5.bram36 == LFE5U_85F.bram36 - SOC.bram36
 
 
 def test_refusals() -> None:
-    for name in ("arty-z", "board", "devices", "../sim", ""):
+    known = f"BOARD must be one of {', '.join(boards.names())}, not "
+    for name, message in (
+        ("spartan", known + "'spartan'"),
+        ("board", known + "'board'"),
+        ("devices", known + "'devices'"),
+        ("../sim", known + "'../sim'"),
+        ("", known + "''"),
+        ("arty-z7", "VARIANT of the board arty must be one of a7-100, a7-35, not 'z7'"),
+        ("ulx3s-12f", "VARIANT of the board ulx3s must be empty, not '12f'"),
+    ):
         with pytest.raises(boards.BoardError) as caught:
             boards.find(name)
-        assert str(caught.value) == f"BOARD must be one of {', '.join(boards.names())}, not {name!r}"
+        assert str(caught.value) == message
     sim = boards.find("sim")
-    with pytest.raises(ValueError) as error:
-        boards.Board("x", "X", sim.device, 0, (), sim.clocking, sim.budget, "verilator")
-    assert str(error.value) == "board x: clock_hz must be positive, not 0"
+    for clock, flow, message in (
+        (0, "verilator", "board x: clock_hz must be positive, not 0"),
+        (1, "ise", "board x: flow must be one of verilator, open, vivado, not 'ise'"),
+        (1, "open", "board x: a board that is no simulation needs a crystal"),
+    ):
+        with pytest.raises(ValueError) as error:
+            boards.Board("x", "X", sim.device, clock, sim.new_platform, sim.clocking, sim.budget, flow)
+        assert str(error.value) == message
+
+
+def test_the_flow_is_the_boards_own_or_another_that_fits() -> None:
+    def flow(board: str, name: str | None) -> str:
+        return Target.of("mnist-w2a2", board=board, engine="stream", flow=name).board.flow
+
+    assert [flow("arty", name) for name in (None, "open", "vivado")] == ["open", "open", "vivado"]
+    for board, name, known in (("sim", "open", "verilator"), ("arty", "verilator", "open or vivado")):
+        with pytest.raises(TargetError) as caught:
+            flow(board, name)
+        assert str(caught.value) == f"FLOW of the board {board} must be {known}, not {name!r}"

@@ -49,7 +49,7 @@ def test_help_of_every_verb() -> None:
             f"no model is called 'mnist-w2a3'. Did you mean mnist-w2a2 or kws-w3a3? Known: {KNOWN}; "
             "or give the path of a file (.onnx or .tflite)",
         ),
-        (["build", "--board", "spartan"], "BOARD must be one of sim, not 'spartan'"),
+        (["build", "--board", "spartan"], "BOARD must be one of arty, sim, ulx3s, not 'spartan'"),
         (["build", "--engine", "cfu"], "ENGINE must be stream, not 'cfu'"),
         (["compile", "missing.onnx"], "missing.onnx: there is no such model file"),
         (["synth", "--family", "ice40"], "--family must be one of xc7, ecp5, not 'ice40'"),

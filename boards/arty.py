@@ -1,0 +1,64 @@
+"""Digilent Arty A7 with an Artix-7 of 100 or, as VARIANT=a7-35, 35 thousand cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from litex.build.generic_platform import IOStandard, Pins
+from litex.gen import LiteXModule
+from litex.soc.cores.clock import S7PLL
+from litex_boards.platforms import digilent_arty
+from migen import ClockDomain, ClockSignal
+
+from accel.dataflow.budget import Budget
+from boards.board import Board, Usb
+from boards.devices import XC7A35T, XC7A100T, left_for_accelerator
+
+CLOCK_HZ = 75_000_000
+CRYSTAL = ("clk100", 100e6)
+
+
+class Clocking(LiteXModule):
+    """The PLL makes the system clock of the 100 MHz crystal; the accelerator shares it. RESET is the reset button."""
+
+    def __init__(self, platform: Any) -> None:
+        self.cd_sys = ClockDomain()
+        self.cd_accelerator = ClockDomain(reset_less=True)
+        self.pll = S7PLL(speedgrade=-1)
+        self.comb += [
+            self.pll.reset.eq(~platform.request("cpu_reset")),
+            self.cd_accelerator.clk.eq(ClockSignal("sys")),
+        ]
+        self.pll.register_clkin(platform.request(CRYSTAL[0]), CRYSTAL[1])
+        self.pll.create_clkout(self.cd_sys, CLOCK_HZ)
+
+
+def platform(variant: str) -> Any:
+    """The platform, with the first pin of the connector JA as the timestamp pin."""
+    board = digilent_arty.Platform(variant)
+    board.add_extension([("timestamp", 0, Pins("pmoda:0"), IOStandard("LVCMOS33"))])
+    return board
+
+
+def arty(name: str, variant: str, device: Budget, programmer: str) -> Board:
+    """The board with one of its FPGAs."""
+    return Board(
+        name=name,
+        title=f"Digilent Arty {variant.upper()}",
+        device=device.name,
+        clock_hz=CLOCK_HZ,
+        new_platform=partial(platform, variant),
+        clocking=Clocking,
+        budget=left_for_accelerator(device),
+        flow="open",
+        crystal=CRYSTAL,
+        signals={"life": ("user_led", 0), "busy": ("user_led", 1), "timestamp": ("timestamp", 0)},
+        usb=Usb(0x0403, 0x6010, interface=1),  # FT2232H: interface 0 is JTAG
+        programmer=programmer,
+    )
+
+
+BOARD = arty("arty", "a7-100", XC7A100T, "arty_a7_100t")
+VARIANTS = {"a7-100": replace(BOARD, name="arty-a7-100"), "a7-35": arty("arty-a7-35", "a7-35", XC7A35T, "arty_a7_35t")}

@@ -1,0 +1,48 @@
+"""Radiona ULX3S with a Lattice LFE5U-85F: built by open tools that come as Python packages, on any machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litex.gen import LiteXModule
+from litex.soc.cores.clock import ECP5PLL
+from litex_boards.platforms import radiona_ulx3s
+from migen import ClockDomain, ClockSignal
+
+from boards.board import Board, Usb
+from boards.devices import LFE5U_85F, left_on_ecp5
+
+CLOCK_HZ = 60_000_000
+CRYSTAL = ("clk25", 25e6)
+
+
+class Clocking(LiteXModule):
+    """The PLL makes the system clock of the 25 MHz crystal; the accelerator shares it. F1 is the reset button."""
+
+    def __init__(self, platform: Any) -> None:
+        self.cd_sys = ClockDomain()
+        self.cd_accelerator = ClockDomain(reset_less=True)
+        self.pll = ECP5PLL()
+        self.comb += [
+            self.pll.reset.eq(platform.request("user_btn", 1)),
+            self.cd_accelerator.clk.eq(ClockSignal("sys")),
+            platform.request("wifi_gpio0").eq(1),  # else the ESP32 beside the FPGA takes over and configures it anew
+        ]
+        self.pll.register_clkin(platform.request(CRYSTAL[0]), CRYSTAL[1])
+        self.pll.create_clkout(self.cd_sys, CLOCK_HZ)
+
+
+BOARD = Board(
+    name="ulx3s",
+    title="Radiona ULX3S 85F",
+    device="LFE5U-85F-6BG381C",
+    clock_hz=CLOCK_HZ,
+    new_platform=lambda: radiona_ulx3s.Platform("LFE5U-85F"),
+    clocking=Clocking,
+    budget=left_on_ecp5(LFE5U_85F),
+    flow="open",
+    crystal=CRYSTAL,
+    signals={"life": ("user_led", 0), "busy": ("user_led", 1), "timestamp": ("ext0p", 0)},
+    usb=Usb(0x0403, 0x6015),  # FT231X
+    programmer="ulx3s",
+)
