@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from litex.build.generic_platform import IOStandard, Pins
+from litex.build.generic_platform import IOStandard, Pins, Subsignal
+from litex.build.xilinx import Xilinx7SeriesPlatform
 from litex.gen import LiteXModule
 from litex.soc.cores.clock import S7PLL
-from litex_boards.platforms import digilent_arty
 from migen import ClockDomain, ClockSignal
 
 from accel.dataflow.budget import Budget
@@ -18,6 +18,15 @@ from boards.devices import XC7A35T, XC7A100T, left_for_accelerator
 
 CLOCK_HZ = 75_000_000
 CRYSTAL = ("clk100", 100e6)
+LVCMOS33 = IOStandard("LVCMOS33")
+PINS = (  # those of litex_boards/platforms/digilent_arty.py that are used here; it comes without a wheel
+    ("clk100", 0, Pins("E3"), LVCMOS33),
+    ("cpu_reset", 0, Pins("C2"), LVCMOS33),  # low while it is pressed
+    ("user_led", 0, Pins("H5"), LVCMOS33),
+    ("user_led", 1, Pins("J5"), LVCMOS33),
+    ("serial", 0, Subsignal("tx", Pins("D10")), Subsignal("rx", Pins("A9")), LVCMOS33),
+    ("timestamp", 0, Pins("G13"), LVCMOS33),  # pin 1 of the connector JA
+)
 
 
 class Clocking(LiteXModule):
@@ -35,21 +44,14 @@ class Clocking(LiteXModule):
         self.pll.create_clkout(self.cd_sys, CLOCK_HZ)
 
 
-def platform(variant: str) -> Any:
-    """The platform, with the first pin of the connector JA as the timestamp pin."""
-    board = digilent_arty.Platform(variant)
-    board.add_extension([("timestamp", 0, Pins("pmoda:0"), IOStandard("LVCMOS33"))])
-    return board
-
-
-def arty(name: str, variant: str, device: Budget, programmer: str) -> Board:
+def arty(name: str, title: str, device: Budget, programmer: str) -> Board:
     """The board with one of its FPGAs."""
     return Board(
         name=name,
-        title=f"Digilent Arty {variant.upper()}",
+        title=title,
         device=device.name,
         clock_hz=CLOCK_HZ,
-        new_platform=partial(platform, variant),
+        new_platform=partial(Xilinx7SeriesPlatform, device.name, PINS, name="arty", toolchain="vivado"),
         clocking=Clocking,
         budget=left_for_accelerator(device),
         flow="open",
@@ -60,5 +62,8 @@ def arty(name: str, variant: str, device: Budget, programmer: str) -> Board:
     )
 
 
-BOARD = arty("arty", "a7-100", XC7A100T, "arty_a7_100t")
-VARIANTS = {"a7-100": replace(BOARD, name="arty-a7-100"), "a7-35": arty("arty-a7-35", "a7-35", XC7A35T, "arty_a7_35t")}
+BOARD = arty("arty", "Digilent Arty A7-100", XC7A100T, "arty_a7_100t")
+VARIANTS = {
+    "a7-100": replace(BOARD, name="arty-a7-100"),
+    "a7-35": arty("arty-a7-35", "Digilent Arty A7-35", XC7A35T, "arty_a7_35t"),
+}

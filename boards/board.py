@@ -30,7 +30,7 @@ class Board:
 
     ``name``: what BOARD= says. ``title``: what its maker calls it. ``device``: the part, as tools spell it; in
     simulation the one whose size is kept to. ``clock_hz``: the system clock. ``new_platform``: makes the LiteX platform
-    with its pins, of `litex_boards` where that has the board. ``clocking``: from the platform to a module with the
+    with its pins. ``clocking``: from the platform to a module with the
     clock domains (see `soc.soc.Hardware`). ``budget``: what the accelerator may take, which is the device less the
     SoC. ``flow``: how it is built by default, one of `FLOWS`.
 

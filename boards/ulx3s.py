@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from litex.build.generic_platform import IOStandard, Misc, Pins, Subsignal
+from litex.build.lattice import LatticeECP5Platform
 from litex.gen import LiteXModule
 from litex.soc.cores.clock import ECP5PLL
-from litex_boards.platforms import radiona_ulx3s
 from migen import ClockDomain, ClockSignal
 
 from boards.board import Board, Usb
@@ -14,6 +16,16 @@ from boards.devices import LFE5U_85F, left_on_ecp5
 
 CLOCK_HZ = 60_000_000
 CRYSTAL = ("clk25", 25e6)
+LVCMOS33 = IOStandard("LVCMOS33")
+PINS = (  # those of litex_boards/platforms/radiona_ulx3s.py that are used here; it comes without a wheel
+    ("clk25", 0, Pins("G2"), LVCMOS33),
+    ("reset", 0, Pins("R1"), LVCMOS33, Misc("PULLMODE=DOWN")),  # the button F1, high while it is pressed
+    ("user_led", 0, Pins("B2"), LVCMOS33),
+    ("user_led", 1, Pins("C2"), LVCMOS33),
+    ("serial", 0, Subsignal("tx", Pins("L4")), Subsignal("rx", Pins("M1")), LVCMOS33),
+    ("timestamp", 0, Pins("B11"), LVCMOS33),  # GP0 of the connector J1
+    ("wifi_gpio0", 0, Pins("F1"), LVCMOS33),
+)
 
 
 class Clocking(LiteXModule):
@@ -24,7 +36,7 @@ class Clocking(LiteXModule):
         self.cd_accelerator = ClockDomain(reset_less=True)
         self.pll = ECP5PLL()
         self.comb += [
-            self.pll.reset.eq(platform.request("user_btn", 1)),
+            self.pll.reset.eq(platform.request("reset")),
             self.cd_accelerator.clk.eq(ClockSignal("sys")),
             platform.request("wifi_gpio0").eq(1),  # else the ESP32 beside the FPGA takes over and configures it anew
         ]
@@ -35,14 +47,14 @@ class Clocking(LiteXModule):
 BOARD = Board(
     name="ulx3s",
     title="Radiona ULX3S 85F",
-    device="LFE5U-85F-6BG381C",
+    device=LFE5U_85F.name,
     clock_hz=CLOCK_HZ,
-    new_platform=lambda: radiona_ulx3s.Platform("LFE5U-85F"),
+    new_platform=partial(LatticeECP5Platform, LFE5U_85F.name, PINS, name="ulx3s", toolchain="trellis"),
     clocking=Clocking,
     budget=left_on_ecp5(LFE5U_85F),
     flow="open",
     crystal=CRYSTAL,
-    signals={"life": ("user_led", 0), "busy": ("user_led", 1), "timestamp": ("ext0p", 0)},
+    signals={"life": ("user_led", 0), "busy": ("user_led", 1), "timestamp": ("timestamp", 0)},
     usb=Usb(0x0403, 0x6015),  # FT231X
     programmer="ulx3s",
 )
