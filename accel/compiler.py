@@ -86,13 +86,25 @@ def compile_model(
         manifest = replace(manifest, seconds={"compile": round(time.monotonic() - start, 2)})
         manifest.save(fresh)
         fresh.chmod(0o755)
-        if out_dir.exists():
-            shutil.rmtree(out_dir)
-        fresh.replace(out_dir)
+        put_in_place(fresh, out_dir)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     return manifest
+
+
+def put_in_place(fresh: Path, folder: Path) -> None:
+    """Move ``fresh`` to ``folder``, whose old contents are removed only after that."""
+    old = fresh.with_name(f"{fresh.name}.old")
+    if folder.exists():
+        folder.replace(old)
+    try:
+        fresh.replace(folder)
+    except BaseException:
+        if old.exists():
+            old.replace(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def accelerator(pipeline: Pipeline, *, hash_value: int, memory: Memory) -> Face:

@@ -22,7 +22,7 @@ DSP_LEAST_PRODUCT = 9  # bits; synth_xilinx leaves narrower products in LUTs
 # for each bit of the operands of an adder.
 PRODUCT_LUTS = {1: 1.0, 2: 2.3, 3: 3.1}
 CARRY_SAVE_LUTS = 2.08
-ADDER_LUTS = 1.05
+ADDER_LUTS = 1.2
 
 ROM_SLICE = 72  # bits of the memories that `accel.rtl.rom` builds wide ones of
 ROM_LUTS = 0.75  # by fit, for each bit of 64 words

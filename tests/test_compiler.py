@@ -1,0 +1,149 @@
+"""The compiler: a model file becomes a folder that holds everything, all of it or nothing."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accel import compiler
+from accel.compiler import compile_model
+from accel.dataflow.budget import Budget
+from accel.dataflow.folding import FoldingError
+from accel.frontends import FrontendError
+from accel.graph import Dense, Graph, IntType, Tensor, Threshold
+from accel.graph.store import load as load_graph
+from accel.manifest import Manifest, Memory
+from models import evaluate, registry
+from soc import BUFFER
+
+SHIPPED = Path(registry.__file__).parent / "shipped" / "mnist-w2a2.onnx"
+SMALL = Budget(lut=12_000, ff=24_000, bram36=20, dsp=40, name="small board")
+ISSUE = Budget(lut=30_000, ff=60_000, bram36=60, dsp=230, name="issue")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a compiled model but what time it took."""
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    found["manifest.json"] = re.sub(rb'"compile": [0-9.]+', b'"compile": 0', found["manifest.json"])
+    return found
+
+
+def small_network() -> Graph:
+    """Two dense layers with thresholds between them."""
+    rng = np.random.default_rng(3)
+    level, weight = IntType(0, 3), IntType(-2, 1)
+    first = Dense("first", ("x",), "sums", rng.integers(-2, 2, (8, 12)), weight)
+    steps = np.sort(rng.integers(-20, 10, (8, 3)), axis=1)
+    middle = Threshold("middle", ("sums",), "levels", steps, np.zeros(8, bool), level)
+    second = Dense("second", ("levels",), "scores", rng.integers(-2, 2, (4, 8)), weight)
+    return Graph("small", Tensor("x", (12,), level), "scores", (first, middle, second))
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest, list[str]]:
+    folder = tmp_path_factory.mktemp("build") / "below" / "model"
+    lines: list[str] = []
+    manifest = compile_model(SHIPPED, folder, budget=SMALL, memory=BUFFER, task="mnist", progress=lines.append)
+    return folder, manifest, lines
+
+
+def test_the_folder_holds_what_the_contract_says(compiled: tuple[Path, Manifest, list[str]]) -> None:
+    folder, manifest, lines = compiled
+    assert Manifest.load(folder) == manifest
+    assert (manifest.name, manifest.task, manifest.memory) == ("mnist-w2a2", "mnist", BUFFER)
+    assert manifest.budget.board == "small board" and 0 < manifest.seconds["compile"] < 60
+    assert len(lines) == 4 and lines[0] == "reading mnist-w2a2.onnx" and "folding" in lines[2]
+    total = manifest.estimate
+    assert total.lut <= SMALL.lut and total.bram36 <= SMALL.bram36 and total.dsp <= SMALL.dsp
+    beats = -(-manifest.input.elements // manifest.input.lanes)
+    assert total.cycles == beats + sum(node.cycles for node in manifest.pipeline)
+    assert total.lut == sum(node.lut for node in manifest.pipeline)
+
+    verilog = (folder / "accelerator.v").read_text()
+    assert len(re.findall(r"^module headrace\b", verilog, re.MULTILINE)) == 1 and "readmemh" not in verilog
+    assert re.search(rf"32'(d{manifest.hash_value}|h{manifest.hash})\b", verilog)
+
+    graph = load_graph(folder / "graph.npz")
+    x = np.random.default_rng(0).integers(graph.input.type.lo, graph.input.type.hi + 1, (3, *graph.input.shape))
+    assert graph.run(x).shape == (3, *manifest.output.shape)
+    assert (graph.head, graph.input.type) == (manifest.head, manifest.input.type)
+
+
+def test_memory_images_are_words_in_hexadecimal(compiled: tuple[Path, Manifest, list[str]]) -> None:
+    folder, manifest, _ = compiled
+    for node in (node for node in manifest.pipeline if node.kind == "array"):
+        words = [int(line, 16) for line in (folder / "memory" / f"{node.node}.weights.hex").read_text().splitlines()]
+        assert len(words) == sum(layer.steps for layer in node.layers)
+        assert (
+            node.pe
+            and node.simd
+            and max(words).bit_length() <= node.pe * node.simd * max(layer.weight_bits for layer in node.layers)
+        )
+
+
+def test_same_bytes_every_time_and_another_hash_for_another_pipeline(tmp_path: Path) -> None:
+    graph = small_network()
+    first, again, less, there = (
+        compile_model(graph, tmp_path / str(i), budget=budget, memory=memory)
+        for i, (budget, memory) in enumerate(
+            [
+                (SMALL, BUFFER),
+                (SMALL, BUFFER),
+                (replace(SMALL, dsp=1, lut=1_000), BUFFER),
+                (SMALL, Memory(0x40000000, 0x8000)),
+            ]
+        )
+    )
+    assert again.hash == first.hash and files(tmp_path / "0") == files(tmp_path / "1")
+    assert len({first.hash, less.hash, there.hash}) == 3
+
+
+def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = small_network()
+    target = tmp_path / "model"
+    compile_model(graph, target, budget=SMALL, memory=BUFFER)
+    before = files(target)
+
+    with pytest.raises(FoldingError, match="small does not fit the budget tiny: its smallest folding needs"):
+        compile_model(graph, target, budget=Budget(100, 100, 1, 1, name="tiny"), memory=BUFFER)
+    with pytest.raises(FrontendError, match=r"gone\.onnx"):
+        compile_model(tmp_path / "gone.onnx", target, budget=SMALL, memory=BUFFER)
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("save", "put_in_place"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(compiler, name, interrupted)
+            compile_model(graph, target, budget=SMALL, memory=BUFFER)
+        assert files(target) == before and [path.name for path in tmp_path.iterdir()] == ["model"]
+
+    (target / "left over").write_text("of an older version")
+    compile_model(graph, target, budget=SMALL, memory=BUFFER)
+    assert files(target) == before and [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(("name", "cycles"), [("kws-w3a3", 500), ("ad08", 250), ("tfc-w1a1", 400)])
+def test_published_networks_compile_in_seconds(data: Path, tmp_path: Path, name: str, cycles: int) -> None:
+    entry = registry.find(name)
+    start = time.process_time()
+    manifest = compile_model(
+        data / "models" / f"{name}.onnx",
+        tmp_path / name,
+        budget=ISSUE,
+        memory=BUFFER,
+        name=name,
+        task=entry.task,
+        encoding=evaluate.encoding(entry),
+    )
+    assert time.process_time() - start < 30  # 20 s on an idle machine
+    assert manifest.estimate.cycles <= cycles
+    assert manifest.estimate.lut <= ISSUE.lut and manifest.estimate.dsp <= ISSUE.dsp
+    graph, plans = load_graph(tmp_path / name / "graph.npz"), manifest.pipeline
+    macs = sum(layer.macs for node in plans for layer in node.layers)
+    assert macs == sum(op.weights.size for op in graph.operators if hasattr(op, "weights"))
