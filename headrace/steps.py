@@ -2,7 +2,7 @@
 
 A step owns one folder of the build and is known by a key: a hash of its settings, of the bytes of its input files, of
 Headrace's own code and of the tools' versions. The key is written, to ``steps/<name>.key``, when the step has ended.
-So a step that was interrupted or that failed has none, its folder is emptied, and the next call does it again; a step
+So a step that was interrupted or that failed has none, and the next call empties its folder and does it again; a step
 whose key is still right is passed over. What a tool prints goes to ``logs/<name>.log``; how long it took, to
 ``steps/<name>.json`` for results.json.
 """
@@ -90,10 +90,11 @@ class Runner:
         try:
             with output_to(log):
                 step.action()
-        except BaseException as error:
+        except Exception as error:  # the folder stays for whoever looks for the reason
+            where = "" if "log: " in str(error) else f" (log: {log})"
+            raise StepError(f"{step.name}: {str(error) or type(error).__name__}{where}") from error
+        except BaseException:
             remove(step.folder)
-            if isinstance(error, Exception):
-                raise StepError(f"{step.name}: {error or type(error).__name__} (log: {log})") from error
             raise
         seconds = round(time.monotonic() - start, 2)
         bench.record_step(self.out_dir, step.name, tools=step.tools, seconds={step.name: seconds})

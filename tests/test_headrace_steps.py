@@ -130,7 +130,14 @@ def test_a_failed_step_names_its_log(tmp_path: Path) -> None:
         Runner(out, lambda line: None).run(Step("fail", "nothing", out / "made", action))
     log = out / "logs" / "fail.log"
     assert str(caught.value) == f"fail: no such layer (log: {log})"
-    assert log.read_text().startswith("about to fail\nTraceback") and not (out / "made").exists()
+    assert log.read_text().startswith("about to fail\nTraceback")
+    assert (out / "made").exists() and not (out / "steps" / "fail.key").exists()  # for whoever looks for the reason
+
+    def with_a_log_of_its_own() -> None:
+        raise ValueError("no such layer; log: made/tool.log")
+
+    with pytest.raises(StepError, match=r"^fail: no such layer; log: made/tool.log$"):
+        Runner(out, lambda line: None).run(Step("fail", "nothing", out / "made", with_a_log_of_its_own))
 
 
 def test_two_builds_in_one_folder_do_not_meet(tmp_path: Path) -> None:
