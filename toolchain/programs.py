@@ -1,6 +1,6 @@
 """Where the programs and databases of the open flows are: by variable, on PATH, or where their packages put them.
 
-A program is named by a variable of its own name in capitals (``FASM2FRAMES=/opt/prjxray/fasm2frames.py``).
+A program is named by a variable of its own name in capitals (``FASM2FRAMES=~/prjxray/fasm2frames.py``).
 ``CHIPDB`` and ``PRJXRAY_DB_DIR`` are the variables of openXC7's own packages.
 """
 
