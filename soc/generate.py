@@ -23,7 +23,8 @@ def generate(
     ``accelerator`` is the Verilog file of the module ``headrace``, ``memory`` the window for which it was compiled.
     ``rom``, the firmware, goes into the Verilog as numbers; without, the memory ``rom`` is empty, for the simulator to
     fill. For the firmware there are ``generated/csr.h``, ``mem.h``, ``soc.h`` and ``regions.ld``, which depend on
-    the board alone; for a real board, ``soc.xdc`` or ``soc.lpf``. The same arguments give the same bytes.
+    the board alone; for a real board, ``soc.xdc`` or ``soc.lpf``. In simulation the same
+    arguments give the same bytes; on the Artix-7 LiteX may write the cells around the PLL otherwise each time.
 
     Raises ValueError when the window is not the SoC's, or when the firmware is too long.
     """
@@ -40,7 +41,7 @@ def generate(
     sources = [Path(source[0]).read_text().replace("/* verilator public */", "") for source in design.platform.sources]
     gateware = accelerator.read_text()
     if design.platform.device_family == "ecp5":
-        gateware = _roms_in_logic(gateware)
+        text, gateware = _either_order(text), _roms_in_logic(gateware)
     generated = out_dir / "generated"
     generated.mkdir(parents=True, exist_ok=True)
     regions, constants = design.mem_regions, design.constants
@@ -71,6 +72,14 @@ def _inline_memories(verilog: str, data_files: dict[str, str]) -> str:
         return "\n".join(f"initial begin\n{chunk}\nend" for chunk in chunks)
 
     return re.sub(r'initial begin\n\t\$readmemh\("([^"]+)", (\w+)\);\nend', blocks, verilog)
+
+
+def _either_order(verilog: str) -> str:
+    """Leave open what a port of the buffer reads while the other writes the same word; nobody looks at it then.
+
+    The ECP5's block RAM does not say, and Yosys would make the buffer of flip-flops rather than guess.
+    """
+    return re.sub(r"^reg (\[31:0\] buffer\[)", r"(* no_rw_check *) reg \1", verilog, flags=re.MULTILINE)
 
 
 def _roms_in_logic(verilog: str) -> str:

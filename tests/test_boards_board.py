@@ -81,10 +81,11 @@ def test_every_board(tmp_path: Path, name: str) -> None:
     assert board.name == name and board.title
     assert min(board.budget.lut, board.budget.ff, board.budget.bram36, board.budget.dsp) > 0
     assert board.budget.name == Device.of(board.device).part
-    files = soc_files(tmp_path / "a", name)
-    assert files == soc_files(tmp_path / "b", name)
+    files = soc_files(tmp_path, name)
     assert {file: text for file, text in files.items() if file.endswith((".xdc", ".lpf"))} == CONSTRAINTS[name]
     assert "module soc (" in files["soc.v"]
+    # Without it Yosys makes the buffer of the ECP5 of flip-flops: 262,144 of them.
+    assert ("(* no_rw_check *) reg [31:0] buffer[" in files["soc.v"]) == (name == "ulx3s")
     pll = {"sim": (), "ulx3s": ("EHXPLLL",)}.get(name, ("PLLE2_ADV", "BUFG"))
     assert all(f"{cell} " in files["soc.v"] for cell in pll)
     assert board.simulated == (name == "sim") == (board.usb is None) == (board.programmer is None)

@@ -127,7 +127,7 @@ def synthesize(
 ) -> yosys.SynthesisReport:
     """Verilog to TOP.json, unless the one that is there is of the same Verilog, script and Yosys."""
     xc7 = device.family == "xc7"
-    options = ("-flatten", "-abc9", "-arch", "xc7") if xc7 else ("-abc9",)
+    options = ("-flatten", "-abc9", "-arch", "xc7") if xc7 else ("-noabc9",)
     project = Project(
         _FLOWS[device.family],
         top,
