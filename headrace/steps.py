@@ -83,11 +83,11 @@ class Runner:
         for name in (step.name, *step.stale):
             stamp.with_name(f"{name}.key").unlink(missing_ok=True)
             stamp.with_name(f"{name}.json").unlink(missing_ok=True)
-        remove(step.folder)
-        step.folder.mkdir(parents=True)
         log = self.out_dir / "logs" / f"{step.name}.log"
         start = time.monotonic()
         try:
+            remove(step.folder)
+            step.folder.mkdir(parents=True)
             with output_to(log):
                 step.action()
         except Exception as error:  # the folder stays for whoever looks for the reason
