@@ -28,7 +28,8 @@ Pins = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Space:
-    """Which sizes are tried: ``"all"``, ``"coarse"`` (powers of two) or ``"smallest"`` (1, when time is no object).
+    """Which sizes are tried: ``"all"``, ``"coarse"`` (powers of two) or ``"smallest"`` (1 of everything, with
+    multipliers and memories of any kind: what is needed when time is no object).
 
     ``ceiling`` is a latency that is known to be possible: what cannot be part of anything as fast is left out.
     """
@@ -244,8 +245,9 @@ def arrays(
     def options(key: str, values: Sequence) -> Sequence:
         return (wishes[key],) if key in wishes else values
 
+    anything = space.sizes == "smallest"
     small = weight_bits(layers, source.type) * widths(layers, source.type).code <= SMALL
-    multipliers = options("multiplier", CHOICES["multiplier"] if small or not budget.dsp else ("dsp",))
+    multipliers = options("multiplier", CHOICES["multiplier"] if anything or small or not budget.dsp else ("dsp",))
     simds = options("simd", space.widths([layer.inputs for layer in layers], 1))
     for drain in options("drain", space.drains):
         # a divisor of drain, so that there is an output beat a cycle
@@ -263,7 +265,8 @@ def arrays(
                 fitting = [m for m, price in prices.items() if price.fits(budget) and steps <= room(price)]
                 for multiplier in fitting:
                     shallow = sum(-(-layer.inputs // simd) * -(-layer.outputs // pe) for layer in layers) <= SHALLOW
-                    for memory in options("memory", CHOICES["memory"] if shallow or not budget.bram36 else ("bram",)):
+                    memories = CHOICES["memory"] if anything or shallow or not budget.bram36 else ("bram",)
+                    for memory in options("memory", memories):
                         yield ArrayNode(
                             name="array",
                             layers=layers,

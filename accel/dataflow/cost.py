@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import gcd
 
 import numpy as np
 
 from accel.dataflow.budget import Cost
 from accel.dataflow.pipeline import ArrayNode, Layer, Node, TableNode
-from accel.dataflow.timing import beats, search_bits, unit
+from accel.dataflow.timing import TREE_RADIX, beats, search_bits, unit
 from accel.graph import IntType, Tensor, Threshold
 
 DSP_OPERAND = 25  # bits of the DSP48E1's wide signed operand
@@ -25,7 +26,9 @@ CARRY_SAVE_LUTS = 2.08
 ADDER_LUTS = 1.2
 
 ROM_SLICE = 72  # bits of the memories that `accel.rtl.rom` builds wide ones of
-ROM_LUTS = 0.75  # by fit, for each bit of 64 words
+ROM_LUTS = 0.2, 32  # by fit, for each bit of a word: this, and one for so many words
+CHOICE_LUTS = 0.75  # by fit, for each bit that a multiplexer chooses from
+COMPARATOR_LUTS = 0.8  # by fit, for each bit
 BLOCK_BITS = 8192  # a ROM goes to block RAM by itself when it fills so many bits of every RAMB18
 
 
@@ -33,14 +36,16 @@ BLOCK_BITS = 8192  # a ROM goes to block RAM by itself when it fills so many bit
 class Widths:
     """Bits of what the layers of an array need, whatever its size; 0 where there is no such thing.
 
-    ``code``: inputs; ``accumulator``; ``plain``: outputs without activation; ``multiplier`` (0 also where it shifts),
-    ``bias`` and ``total`` of requantization; ``steps``: thresholds that are compared with at once; ``search``: bits
-    that are searched for. ``weight`` holds the weights of all layers and zero.
+    ``code``: inputs; ``accumulator``; ``plain``: outputs without activation, to which a constant is added if they are
+    ``biased``; ``multiplier`` (0 also where it is a shift), ``bias`` and ``total`` of requantization; ``steps``:
+    thresholds that are compared with at once; ``search``: bits that are searched for. ``weight`` holds the weights of
+    all layers and zero.
     """
 
     code: int
     accumulator: int
     plain: int
+    biased: bool
     multiplier: int
     bias: int
     total: int
@@ -54,6 +59,7 @@ class Widths:
 def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
     """The widths of layers in turn, the first of which takes ``source``."""
     code = lo = hi = plain = steps = search = 0
+    biased = False
     affine: list[tuple[int, np.ndarray, np.ndarray, int, int]] = []
     for layer in layers:
         # an input is base + step * code; an accumulator starts from base * sum(w)
@@ -73,6 +79,7 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
                 search = max(search, search_bits(activation))
         elif activation is None:
             plain = max(plain, signed_bits(accumulator.type.lo, accumulator.type.hi))
+            biased |= base != 0
         else:
             constant = activation.bias + activation.multiplier * base * weights.sum(axis=1)
             reach = np.concatenate([least, largest])
@@ -95,6 +102,7 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
         code=code,
         accumulator=signed_bits(lo, hi),
         plain=plain,
+        biased=biased,
         multiplier=multiplier,
         bias=bias,
         total=total,
@@ -127,13 +135,12 @@ def multipliers_cost(layers: tuple[Layer, ...], source: IntType, pe: int, simd: 
     w = widths(layers, source)
     bits = weight_bits(layers, source, simd)
     product = bits + w.code
-    registers = simd * w.code + pe * simd // 3 * (product + 2)
     if multiplier == "lut":
         # a term a weight bit: the first two make an adder, each further one a row of carry-save adders
         fabric = w.code * (PRODUCT_LUTS[bits] if bits <= 3 else PRODUCT_LUTS[3] + CARRY_SAVE_LUTS * (bits - 3))
         return Cost(
             lut=round(pe * simd * fabric + pe * (simd - 1) * product * ADDER_LUTS),
-            ff=pe * simd * (product + bits) + registers,
+            ff=pe * simd * (product + bits) + simd * w.code + pe * tree_ff(simd, product),
         )
     share = shared_by(w, bits)
     full, rest = divmod(pe, share)
@@ -141,9 +148,25 @@ def multipliers_cost(layers: tuple[Layer, ...], source: IntType, pe: int, simd: 
     dsp = simd * (full + (rest > loose))
     loose_luts = loose * simd * w.code * PRODUCT_LUTS[min(bits, 3)]
     # an unshared product leaves its DSP48E1 through the DSP's own adder, four of them in a cascade
-    adders = pe * (-(-simd // 4) - 1 if share == 1 else simd - 1)
+    sums = -(-simd // 4) if share == 1 else simd
     correction = simd * w.code * ADDER_LUTS if share > 1 else 0
-    return Cost(lut=round(loose_luts + adders * product * ADDER_LUTS + correction), ff=registers, dsp=dsp)
+    # and only an unshared weight, which fills the DSP48E1's operand, waits in the DSP's own register
+    waiting = 0 if share == 1 else pe * simd * bits
+    return Cost(
+        lut=round(loose_luts + pe * (sums - 1) * product * ADDER_LUTS + correction),
+        ff=simd * w.code + waiting + pe * tree_ff(sums, product),
+        dsp=dsp,
+    )
+
+
+def tree_ff(values: int, width: int) -> int:
+    """Registers of an adder tree: four sums of a stage make one of the next, two bits wider."""
+    total = 0
+    while True:
+        values, width = -(-values // TREE_RADIX), width + 2
+        total += values * width
+        if values == 1:
+            return total
 
 
 def rom_cost(width: int, depth: int, style: str = "auto") -> Cost:
@@ -158,7 +181,7 @@ def rom_cost(width: int, depth: int, style: str = "auto") -> Cost:
         if style == "block" or (style == "auto" and bits * depth > BLOCK_BITS * halves):
             total += Cost(bram36=halves * times / 2)
         else:
-            total += Cost(lut=round(bits * -(-depth // 64) * ROM_LUTS) * times, ff=bits * times)
+            total += Cost(lut=round(bits * (ROM_LUTS[0] + depth / ROM_LUTS[1])) * times, ff=bits * times)
     return total
 
 
@@ -194,7 +217,10 @@ def buffer_cost(node: ArrayNode, code: int) -> Cost:
     banks = node.simd * fold
     longest = max(layer.inputs for layer in node.layers)
     rows = -(-(longest + max(writers) - 1) // banks)
-    return Cost(lut=banks * lutram_luts(code, 2 << (rows - 1).bit_length()) + banks * code * len(writers))
+    # what may be written into a bank: a writer's lanes come to lie in it one after another
+    choices = sum(lanes // gcd(lanes, banks) for lanes in writers)
+    ways = banks * code * choices + node.simd * code * (fold - 1)
+    return Cost(lut=banks * lutram_luts(code, 2 << (rows - 1).bit_length()) + round(ways * CHOICE_LUTS))
 
 
 def accumulators_cost(pe: int, width: int, rows: int) -> Cost:
@@ -214,7 +240,7 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
     total = Cost()
     if w.steps:
         total += rom_cost(lanes * w.steps * w.accumulator, groups)
-        total += Cost(lut=lanes * (w.steps * w.accumulator * 3 // 4 + 8), ff=lanes * (w.steps + 4))
+        total += Cost(lut=lanes * (round(w.steps * w.accumulator * COMPARATOR_LUTS) + 8), ff=lanes * (w.steps + 4))
     for depth in range(w.search):
         one = rom_cost(w.accumulator, groups << depth)
         total += Cost(0, one.lut * lanes, one.ff * lanes, one.bram36 * lanes)
@@ -225,8 +251,9 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
         parts = -(-(large - 1) // 24) * -(-(small - 1) // 17) if small + large >= DSP_LEAST_PRODUCT and small > 1 else 0
         total += Cost(lut=lanes * (w.total + 12), ff=lanes * (2 * w.bias + w.total + 12), dsp=lanes * parts)
     if w.plain:
-        total += rom_cost(lanes * w.plain, groups)
-        total += Cost(lut=lanes * w.plain, ff=lanes * w.plain)
+        total += Cost(ff=lanes * w.plain)
+    if w.biased:
+        total += rom_cost(lanes * w.plain, groups) + Cost(lut=lanes * w.plain)
     return total
 
 
