@@ -133,6 +133,11 @@ def test_links_resolve(page: Path) -> None:
             assert (page.parent / target.split("#")[0]).exists(), f"{page.name}: {target}"
 
 
+def test_the_index_lists_every_page() -> None:
+    listed = set(re.findall(r"\]\((\w+\.md)\)", (ROOT / "docs/index.md").read_text()))
+    assert listed | {"index.md"} == {path.name for path in PAGES if path.parent == ROOT / "docs"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_pages_exist(page: Path) -> None:
     """Every `headrace VERB` and `make GOAL` in an indented or fenced block is one."""
