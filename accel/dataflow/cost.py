@@ -26,7 +26,7 @@ CARRY_SAVE_LUTS = 2.08
 ADDER_LUTS = 1.2
 
 ROM_SLICE = 72  # bits of the memories that `accel.rtl.rom` builds wide ones of
-ROM_LUTS = 0.2, 32  # by fit, for each bit of a word: this, and one for so many words
+ROM_WORDS = 34  # by fit: so many words of one bit take a LUT; less than the 64 that it could hold
 CHOICE_LUTS = 0.75  # by fit, for each bit that a multiplexer chooses from
 COMPARATOR_LUTS = 0.8  # by fit, for each bit
 BLOCK_BITS = 8192  # a ROM goes to block RAM by itself when it fills so many bits of every RAMB18
@@ -181,7 +181,7 @@ def rom_cost(width: int, depth: int, style: str = "auto") -> Cost:
         if style == "block" or (style == "auto" and bits * depth > BLOCK_BITS * halves):
             total += Cost(bram36=halves * times / 2)
         else:
-            total += Cost(lut=round(bits * (ROM_LUTS[0] + depth / ROM_LUTS[1])) * times, ff=bits * times)
+            total += Cost(lut=round(bits * depth / ROM_WORDS) * times, ff=bits * times * 3 // 4)
     return total
 
 
@@ -206,7 +206,7 @@ def array_parts(node: ArrayNode) -> dict[str, Cost]:
         "accumulators": accumulators_cost(node.pe, w.accumulator, rows),
         "drain": drain_cost(node, w.accumulator),
         "units": units_cost(w, node.drain, groups),
-        "control": Cost(lut=300, ff=200),
+        "control": Cost(lut=200, ff=200),
     }
 
 
