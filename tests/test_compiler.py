@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +88,13 @@ def test_memory_images_are_words_in_hexadecimal(compiled: tuple[Path, Manifest, 
 def test_same_bytes_every_time_and_another_hash_for_another_pipeline(tmp_path: Path) -> None:
     graph = small_network()
     first, again, less, there = (
-        compile_model(graph, tmp_path / str(i), budget=budget, memory=memory)
-        for i, (budget, memory) in enumerate(
+        compile_model(graph, tmp_path / str(i), budget=SMALL, memory=memory, pins=pins)
+        for i, (memory, pins) in enumerate(
             [
-                (SMALL, BUFFER),
-                (SMALL, BUFFER),
-                (replace(SMALL, dsp=1, lut=1_000), BUFFER),
-                (SMALL, Memory(0x40000000, 0x8000)),
+                (BUFFER, None),
+                (BUFFER, None),
+                (BUFFER, {"first": {"pe": 2}}),
+                (Memory(0x40000000, 0x8000), None),
             ]
         )
     )
