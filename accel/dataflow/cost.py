@@ -26,8 +26,7 @@ CARRY_SAVE_LUTS = 2.08
 ADDER_LUTS = 1.2
 
 ROM_SLICE = 72  # bits of the memories that `accel.rtl.rom` builds wide ones of
-# LUTs of a memory by fit, for each bit of a word: one for so many words of it, with the square for shared decoders
-HURRIED_WORDS, SHARED_WORDS, LEAST_LUTS = 50, 35, 0.2
+ROM_WORDS = 34  # by fit: so many words of one bit take a LUT; less than the 64 that it could hold
 CHOICE_LUTS = 0.75  # by fit, for each bit that a multiplexer chooses from
 COMPARATOR_LUTS = 0.8  # by fit, for each bit
 BLOCK_BITS = 8192  # a ROM goes to block RAM by itself when it fills so many bits of every RAMB18
@@ -170,21 +169,19 @@ def tree_ff(values: int, width: int) -> int:
             return total
 
 
-def rom_cost(width: int, depth: int, style: str = "auto", *, hurry: bool = False) -> Cost:
+def rom_cost(width: int, depth: int, style: str = "auto") -> Cost:
     """A read-only memory of ``depth`` words with a registered output; ``style`` is block, logic or auto.
 
     It is built of slices of at most 72 bits. Yosys folds deep narrow memories into the 36 bits of a RAMB18's 512 rows,
-    so halves of a BRAM36 are what counts. Of LUTs abc9 takes more than one for 64 words: unless the address is in a
-    ``hurry`` (comes late) it shares parts of the decoder between bits, and loses by that.
+    so halves of a BRAM36 are what counts.
     """
-    luts = depth / HURRIED_WORDS if hurry else max(depth**2 / SHARED_WORDS**2, LEAST_LUTS)
     total = Cost()
     for bits, times in ((ROM_SLICE, width // ROM_SLICE), (width % ROM_SLICE, 1)):
         halves = -(-bits * -(-depth // 512) // 36)
         if style == "block" or (style == "auto" and bits * depth > BLOCK_BITS * halves):
             total += Cost(bram36=halves * times / 2)
         else:
-            total += Cost(lut=round(bits * luts) * times, ff=bits * times * 3 // 4)
+            total += Cost(lut=round(bits * depth / ROM_WORDS) * times, ff=bits * times * 3 // 4)
     return total
 
 
@@ -245,7 +242,7 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
         total += rom_cost(lanes * w.steps * w.accumulator, groups)
         total += Cost(lut=lanes * (round(w.steps * w.accumulator * COMPARATOR_LUTS) + 8), ff=lanes * (w.steps + 4))
     for depth in range(w.search):
-        one = rom_cost(w.accumulator, groups << depth, hurry=True)
+        one = rom_cost(w.accumulator, groups << depth)
         total += Cost(0, one.lut * lanes, one.ff * lanes, one.bram36 * lanes)
         total += Cost(lut=lanes * w.accumulator, ff=lanes * 2 * w.accumulator)
     if w.bias:
