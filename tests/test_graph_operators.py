@@ -122,7 +122,7 @@ ONES = np.ones((2, 3), dtype=np.int64)
         (
             Dense("d", ("x",), "y", ONES, I4),
             Tensor("x", (4,), I4),
-            "d: Dense weights of shape (2, 3) need an input of shape (3,), not (4,)",
+            "d: Dense weights of shape (2, 3) need an input of 3 elements, not of shape (4,)",
         ),
         (
             Threshold("t", ("x",), "y", ONES, np.zeros(2, dtype=bool), IntType(0, 3)),

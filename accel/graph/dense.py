@@ -14,7 +14,8 @@ from accel.graph.types import IntType
 class Dense:
     """``y[m] = sum over k of weights[m, k] * x[k]``; ``weights`` is int64 of shape (M, K), ``weight_type`` holds it.
 
-    There is no bias: offsets of any origin belong to the activation that follows, or to the output's affine.
+    An image is read in raster order, channels innermost. There is no bias: offsets of any origin belong to the
+    activation that follows, or to the output's affine.
     """
 
     name: str
@@ -25,9 +26,9 @@ class Dense:
 
     def infer(self, x: Tensor) -> Tensor:
         m, k = self.weights.shape
-        if x.shape != (k,):
+        if x.size != k:
             raise GraphError(
-                f"{self.name}: Dense weights of shape {(m, k)} need an input of shape ({k},), not {x.shape}"
+                f"{self.name}: Dense weights of shape {(m, k)} need an input of {k} elements, not of shape {x.shape}"
             )
         return Tensor(self.output, (m,), IntType(int(self.minima(x.type).min()), int(self.maxima(x.type).max())))
 
@@ -40,7 +41,7 @@ class Dense:
         return np.maximum(self.weights * x.lo, self.weights * x.hi).sum(axis=1)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        return exact_matmul(x, self.weights.T)
+        return exact_matmul(x.reshape(len(x), self.weights.shape[1]), self.weights.T)
 
 
 def exact_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:

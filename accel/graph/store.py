@@ -5,23 +5,31 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from dataclasses import fields
+from dataclasses import asdict, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from accel.graph.add import Add
 from accel.graph.argmax import ArgMax
+from accel.graph.concat import Concat
+from accel.graph.conv import Conv
 from accel.graph.dense import Dense
 from accel.graph.graph import Affine, Graph, GraphError, Operator, Tensor
+from accel.graph.pool import MaxPool, SumPool
 from accel.graph.requantize import Requantize
+from accel.graph.resize import Pad, Upsample
 from accel.graph.table import Table
 from accel.graph.threshold import Threshold
+from accel.graph.topk import TopK
 from accel.graph.types import IntType
+from accel.graph.window import Window
 
 SCHEMA = 1
-OPERATORS: dict[str, Any] = {kind.__name__: kind for kind in (ArgMax, Dense, Requantize, Table, Threshold)}
+KINDS = (Add, ArgMax, Concat, Conv, Dense, MaxPool, Pad, Requantize, SumPool, Table, Threshold, TopK, Upsample)
+OPERATORS: dict[str, Any] = {kind.__name__: kind for kind in KINDS}
 STRUCTURE = "structure"
 
 
@@ -77,6 +85,8 @@ def _operator_out(op: Operator, arrays: dict[str, np.ndarray]) -> dict[str, Any]
             value = {"array": key}
         elif isinstance(value, IntType):
             value = _type_out(value)
+        elif isinstance(value, Window):
+            value = asdict(value)
         result[each.name] = value
     return result
 
@@ -91,7 +101,9 @@ def _operator_in(structure: dict[str, Any], file: Any) -> Operator:
             value = array if array.dtype == bool else array.astype(np.int64)
         elif each.type == "IntType":
             value = IntType(*value)
-        elif each.name == "inputs":
+        elif each.type == "Window":
+            value = Window(**{key: tuple(numbers) for key, numbers in value.items()})
+        elif isinstance(value, list):
             value = tuple(value)
         arguments[each.name] = value
     return kind(**arguments)
