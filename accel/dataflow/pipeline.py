@@ -109,11 +109,12 @@ class ConvNode:
     """A convolution (any but depthwise) with its activation: a line buffer and ``pe * simd * taps`` multipliers.
 
     The line buffer holds the last ``capacity`` pixels, ``taps`` times over, and shows ``taps`` neighbouring elements of
-    the kernel, each with ``simd`` channels of one pixel, a step. For each output pixel, for each tile of ``pe`` neurons,
-    for each group of ``taps`` elements of the kernel in raster order, for each tile of ``simd`` channels of the
-    neurons' group: a step. ``simd`` is also the lanes of the source and divides the channels of a group; ``pe`` divides
-    the neurons of a group; ``drain``, the lanes of the sink, divides ``pe``. Of a kernel that is no multiple of ``taps`` the last group is
-    filled up with weights of zero. ``memory`` (of the weights) and ``buffer`` (of the pixels) are "bram" or "lut".
+    the kernel, each with ``simd`` channels of one pixel, a step. For each output pixel, for each tile of ``pe``
+    neurons, for each group of ``taps`` elements of the kernel in raster order, for each tile of ``simd`` channels of
+    the neurons' group: a step. ``simd`` is also the lanes of the source and divides the channels of a group; ``pe``
+    divides the neurons of a group; ``drain``, the lanes of the sink, divides ``pe``. Of a kernel that is no multiple of
+    ``taps`` the last group is filled up with weights of zero. ``memory`` (of the weights) and ``buffer`` (of the
+    pixels) are "bram" or "lut".
     """
 
     name: str
