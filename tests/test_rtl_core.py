@@ -28,7 +28,7 @@ from accel.graph import (
     Threshold,
 )
 from accel.rtl.core import Core
-from accel.rtl.images import ArrayPlan, images
+from accel.rtl.images import ArrayPlan, RequantizeImage, images
 from accel.rtl.simulate import from_beats, to_beats
 from accel.rtl.verilog import to_verilog
 
@@ -227,6 +227,16 @@ def test_arrays_that_cannot_be_built_say_why() -> None:
         ArrayPlan(small(drain=3))
     with pytest.raises(GraphError, match=r"^fc: its last layer gives i5\[-15..13\], but its sink takes u1$"):
         ArrayPlan(small(sink=Stream(2, IntType(0, 1), 1)))
+
+
+@pytest.mark.parametrize(
+    ("multipliers", "constant"), [([4, 4], 4), ([4, 0], None), ([4, 2], None), ([-4, -4], None), ([3, 3], None)]
+)
+def test_a_multiplier_is_left_out_only_where_all_channels_have_the_same_power_of_two(
+    multipliers: list[int], constant: int | None
+) -> None:
+    image = RequantizeImage(np.array([multipliers]), np.array([[0, 1]]), 3, 12, [None])
+    assert image.constant == constant
 
 
 def test_the_same_pipeline_gives_the_same_verilog_and_images() -> None:

@@ -222,8 +222,9 @@ class ArrayPlan:
             for bound in self.sums(i):
                 totals = multipliers[i][:, 0] * bound + biases[i][:, 0]  # type: ignore[index]
                 lo, hi = min(lo, int(totals.min())), max(hi, int(totals.max()))
+        fill = int(next(m for m in multipliers if m is not None)[0, 0])  # so that what is never drained changes nothing
         return RequantizeImage(
-            self.grouped(multipliers, 0)[..., 0],
+            self.grouped(multipliers, fill)[..., 0],
             self.grouped(biases, 0)[..., 0],
             shift,
             signed_width(lo, hi),
@@ -309,7 +310,7 @@ class RequantizeImage:
     def constant(self) -> int | None:
         """The multiplier when all are the same power of two, so that no multiplier is needed."""
         first = int(self.multipliers.max())
-        return first if (self.multipliers[self.multipliers != 0] == first).all() and first.bit_count() == 1 else None
+        return first if (self.multipliers == first).all() and first > 0 and first.bit_count() == 1 else None
 
     @property
     def multiplier_width(self) -> int:
