@@ -64,8 +64,8 @@ def test_missing_file_and_bad_head(tmp_path: Path) -> None:
 Case = Callable[[Network, str], str]
 CASES: dict[str, tuple[Case, str]] = {
     "unknown operator": (
-        lambda n, x: n.add("Conv", x, EYE),
-        f"node Conv_1 (Conv): this operator cannot be read; one of these can: {', '.join(sorted(HANDLERS))}",
+        lambda n, x: n.add("LSTM", x, EYE),
+        f"node LSTM_1 (LSTM): this operator cannot be read; one of these can: {', '.join(sorted(HANDLERS))}",
     ),
     "no weights": (
         lambda n, x: n.add("MatMul", x, x),

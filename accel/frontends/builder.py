@@ -9,7 +9,8 @@ import numpy as np
 
 from accel.frontends.errors import RefusalError
 from accel.frontends.values import Constant, Stream, Value
-from accel.graph import Activation, IntType, Operator, Tensor
+from accel.graph import Activation, GraphError, IntType, Operator, Tensor
+from accel.graph.graph import content
 
 WIDEST = 16  # bits of weights and activations
 BUDGET = 2**21  # elements of constants in exact arithmetic: seconds
@@ -22,7 +23,9 @@ class Builder:
     def __init__(self, input_name: str) -> None:
         self.input_name = input_name
         self.input: Tensor | None = None
+        self.order: np.ndarray | None = None  # of the input's elements on the wire where it is an image
         self.operators: list[Operator] = []
+        self._quantized: dict[bytes, Tensor] = {}
         self._names = {input_name}
         self._budget = BUDGET
 
@@ -41,14 +44,21 @@ class Builder:
         self._names.add(candidate)
         return candidate
 
-    def emit(self, operator: Operator, source: Tensor) -> Tensor:
-        """Appends the operator and returns its output."""
+    def emit(self, operator: Operator, *sources: Tensor) -> Tensor:
+        """Appends the operator and returns its output. Raises RefusalError where the operator cannot follow these."""
+        try:
+            output = operator.infer(*sources)
+        except GraphError as error:
+            raise RefusalError(str(error).removeprefix(f"{operator.name}: "), "change the model") from error
         self.operators.append(operator)
-        return operator.infer(source)
+        return output
 
     def integers(self, stream: Stream, widest: int = WIDEST) -> tuple[Stream, Tensor]:
-        """The stream without pending steps, and its source: what it holds has become a tensor of the graph."""
-        stream = stream.closed()
+        """The stream without pending steps, and its source: what it holds has become a tensor of the graph.
+
+        Streams that hold the same share one tensor.
+        """
+        stream = self.on_wire(stream.closed())
         if stream.source is None:
             raise RefusalError(
                 "reads the input, which is not quantized",
@@ -69,9 +79,29 @@ class Builder:
             levels = IntType(levels.lo, levels.lo + 1)
         source = self._fixed(stream.source)
         if stream.steps and not _is_identity(stream, source):
-            name = self.unique(stream.name)
-            source = self.emit(Activation(name, (source.name,), name, stream.steps, levels), source)
+            key = b"".join(content((source.name, stream.steps, levels)))
+            if key not in self._quantized:
+                name = self.unique(stream.name)
+                self._quantized[key] = self.emit(Activation(name, (source.name,), name, stream.steps, levels), source)
+            source = self._quantized[key]
         return replace(stream, source=source, steps=()), source
+
+    def on_wire(self, stream: Stream) -> Stream:
+        """The stream with its elements as they are on the wire, if the input is read as an image elsewhere."""
+        source = stream.source
+        if self.order is None or source is None or source.name not in ("", self.input_name) or len(source.shape) == 3:
+            return stream
+        return stream.relaid(self.order)
+
+    def see(self, order: np.ndarray) -> None:
+        """Says that the input is an image; ``order``, of shape (H, W, C), tells which of its elements is where."""
+        if self.order is None and self.input is None:
+            self.order = order
+        if self.order is None or not np.array_equal(self.order, order):
+            raise RefusalError(
+                "reads the input as an image, which an earlier node reads in another layout",
+                "read the input with one operator, such as a convolution",
+            )
 
     def _fixed(self, source: Tensor) -> Tensor:
         """The source, which becomes the graph's input for good if that is what it is."""
@@ -93,7 +123,7 @@ def _is_identity(stream: Stream, source: Tensor) -> bool:
     values = np.arange(source.type.lo, source.type.hi + 1, source.type.step)
     activation = Activation("", ("",), "", stream.steps, stream.levels)
     if activation.channels > 1:  # test the ends of each channel first: the whole takes memory
-        ends = np.repeat(values[[0, -1], None], source.size, axis=1)
+        ends = np.repeat(values[[0, -1], None], source.shape[-1], axis=1)
         if (activation.run(ends) != ends).any():
             return False
     return bool((activation.run(np.repeat(values[:, None], activation.channels, axis=1)) == values[:, None]).all())

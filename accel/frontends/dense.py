@@ -11,7 +11,7 @@ from accel.frontends.builder import WIDEST, Builder, arguments, operand
 from accel.frontends.elementwise import Values
 from accel.frontends.errors import RefusalError
 from accel.frontends.onnx_file import Node
-from accel.frontends.values import ZERO, Constant, Stream, Value, checked
+from accel.frontends.values import ONE, ZERO, Constant, Stream, Value, checked
 from accel.graph import Dense, IntType
 from accel.graph.steps import rationals
 
@@ -24,16 +24,20 @@ def weight_type(weights: np.ndarray) -> IntType:
 
 
 def integer_weights(builder: Builder, weights: Constant, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Integers of shape (M, K) and a scale of shape (1,) or (M,) whose product is ``weights.T * factors``.
+    """Integers of shape (M, K) and a scale of shape (1,) or (M,) whose product is ``(weights * factors).T``.
 
-    ``weights`` has shape (K, M), ``factors`` (1,) or (K,). What a quantizer has left as integers stays as it is; other
-    numbers are integers times their greatest common divisor, per tensor if possible, else per output channel.
+    ``weights`` has shape (K, M), ``factors`` (1, 1), (K, 1), (1, M) or (K, M). What a quantizer has left as integers
+    stays as it is; other numbers are integers times their greatest common divisor, per tensor if possible, else per
+    output channel.
     """
+    if factors.shape[0] == 1 and factors.size > 1:  # each output sees one factor: it scales the output
+        integers, scale = integer_weights(builder, weights, ONE.reshape(1, 1))
+        return integers, scale * factors[0]
     by_column = weights.scale[:1]
     if weights.numbers.dtype.kind in "iu" and factors.size == 1 and (weights.scale == by_column).all():
         integers = weights.numbers.T.astype(np.int64)
         if weight_type(integers).width <= WIDEST:
-            return integers, by_column.reshape(-1) * factors
+            return integers, by_column.reshape(-1) * factors.item()
     levels, which = _distinct(builder, weights, factors)
     groups = [np.unique(row) for row in which]
     for several in (False, True):
@@ -61,10 +65,10 @@ def _distinct(builder: Builder, weights: Constant, factors: np.ndarray) -> tuple
         numbers, which = np.unique(weights.numbers, return_inverse=True)
         if numbers.size > 2**WIDEST or not np.isfinite(numbers).all():
             raise _not_quantized(numbers.size)
-        return rationals(numbers) * factors, which.reshape(weights.shape).T
+        return rationals(numbers) * factors.item(), which.reshape(weights.shape).T
     builder.spend(weights.numbers.size)
     found: dict[Fraction, int] = {}
-    products = weights.exact() * factors.reshape(-1, 1)
+    products = weights.exact() * factors
     which = np.array([found.setdefault(p, len(found)) for p in products.flat]).reshape(weights.shape).T
     if len(found) > 2**WIDEST:
         raise _not_quantized(len(found))
@@ -108,8 +112,7 @@ def product(builder: Builder, node: Node, x: Stream, weights: Constant) -> Strea
     if any(s == 0 for s in x.scale):
         raise RefusalError("reads a tensor that was multiplied by zero")
     order = x.index.ravel()
-    factors = x.scale if x.scale.size == 1 else x.scale[order]
-    integers, scale = integer_weights(builder, weights, factors)
+    integers, scale = integer_weights(builder, weights, x.per_element(x.scale).reshape(-1, 1))
     moved = np.empty_like(integers)
     moved[:, order] = integers
     name = builder.unique(node.name)
@@ -119,21 +122,25 @@ def product(builder: Builder, node: Node, x: Stream, weights: Constant) -> Strea
         index=np.arange(outputs).reshape(*x.shape[:-1], outputs),
         levels=accumulators.type,
         scale=checked(scale),
-        offset=checked(_offset(moved, scale, x)),
+        offset=checked(contribution(integers, scale, x.per_element(x.offset / x.scale).reshape(-1, 1))),
         name=name,
     )
 
 
-def _offset(weights: np.ndarray, scale: np.ndarray, x: Stream) -> np.ndarray:
-    """What the input's offsets add to each output, shape (1,) or (M,)."""
-    if all(o == 0 for o in x.offset):
+def contribution(weights: np.ndarray, scale: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    """What the input's offsets add to each output, shape (1,) or (M,).
+
+    ``weights``, of shape (M, K), and ``scale``, of shape (1,) or (M,), are those of ``integer_weights``; ``ratio`` is
+    the input's offset over its scale, of shape (1, 1), (K, 1), (1, M) or (K, M).
+    """
+    if all(r == 0 for r in ratio.flat):
         return ZERO
-    ratio = x.offset / x.scale
-    if ratio.size == 1:
-        return scale * ratio * rationals(weights.sum(axis=1))
-    bottom = math.lcm(*(r.denominator for r in ratio))
-    whole = np.array([int(r * bottom) for r in ratio], dtype=object)
-    return scale * (weights.astype(object) @ whole) / bottom
+    if ratio.shape[0] == 1:
+        return scale * ratio[0] * rationals(weights.sum(axis=1))
+    bottom = math.lcm(*(r.denominator for r in ratio.flat))
+    whole = np.array([int(r * bottom) for r in ratio.flat], dtype=object).reshape(ratio.shape)
+    sums = weights.astype(object) @ whole[:, 0] if ratio.shape[1] == 1 else (weights * whole.T).sum(axis=1)
+    return scale * sums / bottom
 
 
 def matmul(builder: Builder, node: Node, values: Values) -> Value:

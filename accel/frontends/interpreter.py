@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from accel.frontends import dense, elementwise, heads, layout, quantizers
+from accel.frontends import conv, dense, elementwise, heads, layout, quantizers
 from accel.frontends.builder import WIDEST, Builder, operand
 from accel.frontends.errors import FrontendError, RefusalError
 from accel.frontends.onnx_file import Model, Node
@@ -23,6 +23,7 @@ HANDLERS: dict[str, Handler] = {
     **quantizers.HANDLERS,
     **layout.HANDLERS,
     **dense.HANDLERS,
+    **conv.HANDLERS,
     **heads.HANDLERS,
 }
 #: Exporters of Quant, BipolarQuant and Trunc have used each of these; '' is ONNX itself.

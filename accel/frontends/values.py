@@ -36,6 +36,28 @@ def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+def numbered(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different Fractions in an array, and an array of its shape that says which is where."""
+    found: dict[Fraction, int] = {}
+    which = np.array([found.setdefault(n, len(found)) for n in numbers.flat], dtype=np.int64)
+    return rationals(list(found)), which.reshape(numbers.shape)
+
+
+def per_channel(distinct: np.ndarray, which: np.ndarray, channels: int) -> np.ndarray:
+    """Constants of all elements in raster order (``distinct[which]``) as those of each channel, or one for all.
+
+    Raises RefusalError where they differ between the pixels of an image.
+    """
+    if distinct.size == 1:
+        return distinct
+    pixels = which.reshape(-1, channels)
+    if (pixels != pixels[0]).any():
+        raise RefusalError(
+            "has constants that differ between the pixels of an image", "use one constant for each channel"
+        )
+    return distinct[pixels[0]]
+
+
 @dataclass(frozen=True, eq=False)
 class Constant:
     """The exact numbers ``numbers * scale``.
@@ -110,10 +132,12 @@ class Constant:
 class Stream:
     """``scale * steps(q) + offset`` of the integers ``q`` of the graph tensor ``source``, rearranged by ``index``.
 
-    ``index`` has the shape of the file's tensor and tells which element of the source each of its elements is. Arrays
-    of the steps, ``scale`` and ``offset`` have shape (1,) or (source.size,), in the source's order. ``levels`` is the
-    type of ``steps(q)`` where that is an integer, otherwise None. ``source`` is None for an input before its first
-    quantizer; ``open`` says that what the wire carries may still be narrowed by a Clip.
+    ``index`` has the shape of the file's tensor and tells which element of the source (in raster order) each of its
+    elements is. Arrays of the steps, ``scale`` and ``offset`` have shape (1,) or (channels,), channels being the
+    source's innermost dimension: all elements of a vector. ``levels`` is the type of ``steps(q)`` where that is an
+    integer, otherwise None. ``source`` is None for an input before its first quantizer; ``open`` says that what the
+    wire carries may still be narrowed by a Clip. The input is a vector in the file's order until an operator reads it
+    as an image (``images``).
     """
 
     source: Tensor | None
@@ -129,16 +153,53 @@ class Stream:
     def shape(self) -> tuple[int, ...]:
         return self.index.shape
 
+    @property
+    def channels(self) -> int:
+        return self.index.size if self.source is None else self.source.shape[-1]
+
     def channelwise(self, numbers: np.ndarray) -> np.ndarray:
-        """Constants that broadcast against the file's tensor, in the order of the source."""
+        """Constants that broadcast against the file's tensor, one for each channel of the source, or one for all."""
         if numbers.size == 1:
             return numbers.reshape(1)
-        spread = np.broadcast_to(numbers, self.shape).ravel()
-        if all(v == spread[0] for v in spread):
-            return spread[:1].copy()
-        ordered = np.empty(spread.size, dtype=object)
-        ordered[self.index.ravel()] = spread
-        return ordered
+        distinct, which = numbered(numbers)
+        ordered = np.empty(self.index.size, dtype=np.int64)
+        ordered[self.index.ravel()] = np.broadcast_to(which, self.shape).ravel()
+        return per_channel(distinct, ordered, self.channels)
+
+    def per_element(self, numbers: np.ndarray) -> np.ndarray:
+        """Constants of shape (1,) or (channels,) for each element of the file's tensor, in its shape (or (1,))."""
+        return numbers if numbers.size == 1 else numbers[self.index % self.channels]
+
+    def relaid(self, order: np.ndarray) -> Stream:
+        """The same of an image: ``order``, of shape (H, W, C), tells which element of the source is where in it."""
+        assert self.source is not None
+        position = np.empty(order.size, dtype=np.int64)
+        position[order.ravel()] = np.arange(order.size)
+
+        def moved(numbers: np.ndarray) -> np.ndarray:
+            if numbers.size == 1:
+                return numbers
+            distinct, which = numbered(numbers)
+            return per_channel(distinct, which[order.ravel()], order.shape[-1])
+
+        def step(old: Step) -> Step:
+            if isinstance(old, Linear):
+                return Linear(moved(old.scale), moved(old.offset))
+            if isinstance(old, Clip):
+                return Clip(*(None if bound is None else moved(bound) for bound in (old.lo, old.hi)))
+            return old
+
+        source, affine = self.source, self.source.affine
+        if affine is not None:
+            affine = Affine(*(tuple(moved(rationals(v))) for v in (affine.scale, affine.offset)))
+        return replace(
+            self,
+            source=replace(source, shape=order.shape, affine=affine),
+            index=position[self.index],
+            steps=tuple(map(step, self.steps)),
+            scale=moved(self.scale),
+            offset=moved(self.offset),
+        )
 
     def joined(self, *constants: np.ndarray) -> Stream:
         """The stream in the shape that it has after an operation with these constants."""

@@ -103,7 +103,7 @@ class Graph:
     def digest(self) -> str:
         """SHA-256 over everything that the graph says, in hexadecimal: the same content, the same digest, anywhere."""
         sha = hashlib.sha256()
-        for part in _content(self):
+        for part in content(self):
             sha.update(part)
         return sha.hexdigest()
 
@@ -131,24 +131,24 @@ class Graph:
         return values
 
 
-def _content(value: object) -> Iterator[bytes]:
+def content(value: object) -> Iterator[bytes]:
     """Bytes that tell two values apart; arrays as little-endian int64 or, of Fractions, as text."""
     if is_dataclass(value):
         yield type(value).__name__.encode() + b"{"
         for each in fields(value):
             if each.init:
                 yield each.name.encode() + b":"
-                yield from _content(getattr(value, each.name))
+                yield from content(getattr(value, each.name))
         yield b"}"
     elif isinstance(value, tuple):
         yield b"("
         for item in value:
-            yield from _content(item)
+            yield from content(item)
         yield b")"
     elif isinstance(value, np.ndarray) and value.dtype != object:
         yield repr(value.shape).encode() + value.astype("<i8").tobytes()
     elif isinstance(value, np.ndarray):
-        yield from _content((repr(value.shape), *value.ravel().tolist()))
+        yield from content((repr(value.shape), *value.ravel().tolist()))
     elif isinstance(value, Fraction):
         yield f"{value.numerator:x}/{value.denominator:x},".encode()  # decimal digits are limited, hexadecimal are not
     elif isinstance(value, (int, np.integer, np.bool_)):

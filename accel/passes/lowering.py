@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel.graph import Activation, Dense, Graph, GraphError, Operator, Requantize, Table, Threshold
+from accel.graph import Activation, Conv, Dense, Graph, GraphError, Operator, Requantize, Table, Threshold
 from accel.passes.breakpoints import breakpoints
 from accel.passes.multiply_shift import MOST_BITS, multiply_shift
 
@@ -37,15 +37,15 @@ def lower(
             return op
         x = graph.tensors[op.inputs[0]]
         shared = op.channels == 1
-        dense = producers.get(x.name)
-        at_border = not isinstance(dense, Dense)
+        before = producers.get(x.name)
+        at_border = not isinstance(before, (Dense, Conv))
         if at_border and shared and x.type.levels <= table_levels:
             return _table(op, graph)
         channels = 1 if at_border and shared else x.shape[-1]
         lo, hi = (np.full(channels, end) for end in (x.type.lo, x.type.hi))
-        if isinstance(dense, Dense):
-            source = graph.tensors[dense.inputs[0]].type
-            lo, hi = dense.minima(source), dense.maxima(source)
+        if isinstance(before, (Dense, Conv)):
+            source = graph.tensors[before.inputs[0]].type
+            lo, hi = before.minima(source), before.maxima(source)
         if channels * op.out.levels <= MOST_POINTS:
             steps = breakpoints(op, lo, hi)
             points, falling = (np.repeat(a, x.shape[-1] // channels, axis=0) for a in (steps.points, steps.falling))
