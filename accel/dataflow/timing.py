@@ -21,6 +21,17 @@ PARALLEL_LEVELS = 16
 MULTIPLY = 3
 """Cycles from a step's issue to its products: weights read, operands registered, products registered."""
 ACCUMULATE = 1
+ADDRESS = 2
+"""From a windowed node's step to the address of its pixel: base and offset added, then wrapped. The step of an array
+has its address at once; from the address on (`MULTIPLY`, `ACCUMULATE`) both are alike."""
+POOL_READ = 2
+"""From the address of a pixel to its registered operand in a pool, which multiplies nothing."""
+WRITTEN = 1
+"""From the cycle in which a beat is accepted to the first one in which a step that needs it may be issued."""
+RELEASE = 2
+"""From an output pixel's last step to the first cycle in which `input.ready` sees the room of what it let go."""
+ROW_POOL = 2
+"""From a beat of a pool whose windows do not overlap to the result in registers: held, then added or compared."""
 FETCH = 1
 """From the choice of a group of accumulators to its values in registers."""
 FIFO = 1
@@ -32,6 +43,26 @@ def tree_stages(inputs: int) -> int:
     while reach < inputs:
         stages, reach = stages + 1, reach * TREE_RADIX
     return stages
+
+
+def window_latency(inputs: int) -> int:
+    """Cycles from the last step of a tile to its sums in registers: `inputs` are the products of a neuron in a step."""
+    return ADDRESS + MULTIPLY + tree_stages(inputs) + ACCUMULATE
+
+
+POOL_LATENCY = ADDRESS + POOL_READ + ACCUMULATE
+"""The same of a pool whose windows overlap."""
+
+
+def lent_places(latency: int, beats: int, interval: int) -> int:
+    """Places of a result FIFO that never hold up tiles of ``beats`` beats, begun at least ``interval`` cycles apart.
+
+    A tile borrows all its places when its last step is issued; ``latency`` cycles later its first beat enters the FIFO,
+    a cycle after that it may leave, and another one later its place is lent anew.
+    """
+    back, interval = latency + FIFO + 1, max(beats, interval)
+    out = (beats - min(max(n * interval - back + 1, 0), beats) for n in range(1, (back + beats) // interval + 2))
+    return beats + sum(out)
 
 
 def search_bits(function: Threshold) -> int:
