@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
@@ -29,7 +31,7 @@ class StreamCore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         source, sink = self.source, self.sink
-        repack = Repack(elements=source.elements, width=source.type.width, lanes_in=source.lanes, lanes_out=sink.lanes)
+        repack = Repack(source, replace(source, lanes=sink.lanes))
         fifo = SyncFIFOBuffered(width=source.type.width * sink.lanes, depth=4)
         m.submodules.repack = ResetInserter(self.clear)(repack)
         m.submodules.fifo = ResetInserter(self.clear)(fifo)
@@ -39,12 +41,12 @@ class StreamCore(wiring.Component):
                 m.d.sync += noise.eq(Cat(noise[1:], noise[0] ^ noise[2] ^ noise[3] ^ noise[5]))
             m.d.comb += go.eq(noise[0])
         m.d.comb += [
-            repack.i.payload.as_value().eq(self.input.payload.as_value()),
-            repack.i.valid.eq(self.input.valid & go),
-            self.input.ready.eq(repack.i.ready & go),
-            fifo.w_data.eq(repack.o.payload.as_value()),
-            fifo.w_en.eq(repack.o.valid),
-            repack.o.ready.eq(fifo.w_rdy),
+            repack.input.payload.as_value().eq(self.input.payload.as_value()),
+            repack.input.valid.eq(self.input.valid & go),
+            self.input.ready.eq(repack.input.ready & go),
+            fifo.w_data.eq(repack.output.payload.as_value()),
+            fifo.w_en.eq(repack.output.valid),
+            repack.output.ready.eq(fifo.w_rdy),
             self.output.valid.eq(fifo.r_rdy),
             fifo.r_en.eq(self.output.ready),
         ]

@@ -7,12 +7,10 @@ over (valid and ready); the first beat of a frame that arrives without gaps has 
 
 from __future__ import annotations
 
-from math import gcd
-
 import numpy as np
 
-from accel.dataflow.pipeline import Activation, ArgMaxNode, ArrayNode, Node, Pipeline, Stream, TableNode
-from accel.graph import Threshold
+from accel.dataflow.pipeline import Activation, AddNode, ArgMaxNode, ArrayNode, Node, Pipeline, Stream, TableNode
+from accel.graph import Add, Table, Threshold
 
 TREE_RADIX = 4
 """How many values an adder tree adds up between two registers: two levels of adders."""
@@ -35,6 +33,54 @@ ROW_POOL = 2
 FETCH = 1
 """From the choice of a group of accumulators to its values in registers."""
 FIFO = 1
+"""Through the FIFO behind a node (`accel.rtl.streams.LendingFIFO`). A node with ``n`` cycles before it takes at most
+``n + 2`` beats that it has not given, and may take one more in the second cycle after it gave one."""
+LINK = 1
+"""Through the FIFO of a link: from the cycle in which a beat is written to the first in which it can be taken."""
+LINK_BLOCK = 2
+"""The same where the FIFO lies in block RAM. Any FIFO takes a beat while it held fewer than ``depth`` at the end of the
+cycle before, so one of depth 1 takes a beat every other cycle at best."""
+BLOCK_BITS = 9216
+"""FIFOs and rows of pixels of so many bits and more than 64 words lie in block RAM: half a RAMB36 is the same share of
+an Artix-7 as the 240 LUTs that such a memory takes."""
+UPSAMPLE = 1 + FETCH + FIFO
+"""From an input beat to the first output beat made of it: written to the row, read, through the FIFO."""
+TOPK = 3
+"""From the last input beat to the first output beat: registered, sorted in, copied."""
+
+
+def in_block_ram(depth: int, width: int) -> bool:
+    """Whether a FIFO or a row of ``depth`` words of ``width`` bits lies in block RAM, not in LUTs."""
+    return depth > 64 and depth * width >= BLOCK_BITS
+
+
+def link_latency(stream: Stream, depth: int) -> int:
+    """Cycles from handing a beat to a link until its consumer can take it."""
+    if depth == 0:
+        return 0
+    return LINK_BLOCK if in_block_ram(depth, stream.lanes * stream.type.width) else LINK
+
+
+def signed_digits(factor: int) -> list[tuple[int, int]]:
+    """Signs and shifts, as few as there can be, whose sum ``sign << shift`` is ``factor`` (the non-adjacent form)."""
+    digits, shift = [], 0
+    while factor:
+        if factor & 1:
+            sign = 2 - (factor & 3)
+            digits.append((sign, shift))
+            factor -= sign
+        factor, shift = factor >> 1, shift + 1
+    return digits
+
+
+def add_stages(add: Add) -> int:
+    """Registers up to the weighted sum: its factors are shifts and additions, so all of it is one adder tree."""
+    return tree_stages(sum(len(signed_digits(m)) for m in add.multipliers))
+
+
+def add_latency(node: AddNode) -> int:
+    """Cycles from the two input beats, taken together, to the output beat."""
+    return add_stages(node.add) + (0 if node.activation is None else unit_latency_alone(node.activation)) + FIFO
 
 
 def tree_stages(inputs: int) -> int:
@@ -111,23 +157,26 @@ def array_beats(node: ArrayNode, arrivals: np.ndarray) -> np.ndarray:
         drained = serial(final[np.arange(groups) * node.drain // node.pe])
         visible = drained + FETCH + unit_latency(node, layer.activation)
         width = node.drain
-    return gearbox_beats(visible + FIFO, node.drain, node.sink)
+    return repack_beats(visible + FIFO, node.drain, node.sink)
 
 
-def gearbox_beats(ready: np.ndarray, width: int, sink: Stream) -> np.ndarray:
-    """Times of the beats of ``sink`` when words of ``width`` elements are ready at ``ready``."""
-    chunk = gcd(width, sink.lanes)
-    chunks = -(-sink.elements // chunk)
-    sent = serial(ready[np.arange(chunks) * chunk // width])
-    if chunk == sink.lanes:
-        return sent
-    last = np.minimum((np.arange(sink.beats) + 1) * (sink.lanes // chunk), chunks) - 1
-    return sent[last] + 1
+def repack_beats(ready: np.ndarray, width: int, sink: Stream) -> np.ndarray:
+    """Times of the beats of ``sink`` when words of ``width`` elements can be taken at ``ready``.
+
+    Nothing is delayed: a beat is there in the cycle in which its last element is. A word that ends several beats is
+    followed by the next one when they have been given.
+    """
+    words = -(-sink.elements // width)
+    ended = np.minimum((np.arange(words) + 1) * width, sink.elements) // sink.lanes
+    ended[-1] = sink.beats
+    gives = np.diff(ended, prepend=0)
+    start = serial(ready[:words], np.maximum(gives, 1))
+    return np.repeat(start, gives) + np.arange(sink.beats) - np.repeat(ended - gives, gives)
 
 
 def table_beats(node: TableNode, arrivals: np.ndarray) -> np.ndarray:
     """Times of the output beats of a table or threshold."""
-    latency = unit_latency_alone(node.function) if isinstance(node.function, Threshold) else 0
+    latency = 0 if isinstance(node.function, Table) else unit_latency_alone(node.function)
     return np.asarray(arrivals, dtype=np.int64) + FETCH + latency + FIFO
 
 

@@ -8,8 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.pipeline import ArgMaxNode
 from accel.dataflow.timing import FETCH
-from accel.rtl.array import line
-from accel.rtl.streams import LendingFIFO, element, signature
+from accel.rtl.streams import LendingFIFO, element, line, signature
 
 Candidate = tuple[Value, Value, Value]
 """Whether it counts, its value, its index."""

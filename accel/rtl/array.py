@@ -13,7 +13,7 @@ Waiting for the output stream holds up the last layer's drain only, and through 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
@@ -25,9 +25,10 @@ from accel.dataflow.timing import FETCH, tree_stages, unit, unit_latency
 from accel.rtl.buffer import InputBuffer
 from accel.rtl.images import ArrayPlan, Code
 from accel.rtl.multiply import Products
+from accel.rtl.repack import Repack
 from accel.rtl.requantize import PlainUnit, RequantizeUnit
 from accel.rtl.rom import rom
-from accel.rtl.streams import Gearbox, LendingFIFO, element, flip_sign, signature
+from accel.rtl.streams import LendingFIFO, element, flip_sign, line, signature
 from accel.rtl.threshold import ParallelThreshold, SearchThreshold, ThresholdUnit
 
 
@@ -181,9 +182,9 @@ class DenseArray(wiring.Component):
             bits = Signal(type.width, name=f"output{i}")
             m.d.comb += bits.eq(units[kinds[-1]].y[i] + (plan.result.base - code.base) // code.step)
             m.d.comb += results.word[i].eq(flip_sign(bits, type))
-        m.submodules.gearbox = gearbox = Gearbox(node.drain, node.sink)
-        wiring.connect(m, results.output, gearbox.input)
-        wiring.connect(m, gearbox.output, wiring.flipped(self.output))
+        m.submodules.repack = repack = Repack(replace(node.sink, lanes=node.drain), node.sink)
+        wiring.connect(m, results.output, repack.input)
+        wiring.connect(m, repack.output, wiring.flipped(self.output))
         return m
 
     def units(self, m: Module) -> dict[str, ThresholdUnit | RequantizeUnit | PlainUnit]:
@@ -249,13 +250,3 @@ def by_layer(values: Sequence[int], layer: Value) -> Value:
 def successor(value: Value, count: int) -> Value:
     """The next number modulo ``count``."""
     return Const(0) if count == 1 else Mux(value == count - 1, 0, value + 1)
-
-
-def line(m: Module, name: str, value: Value, length: int) -> list[Value]:
-    """``value`` and what it was 1, 2, … ``length`` cycles before."""
-    taps = [value]
-    for i in range(length):
-        tap = Signal(name=f"{name}{i}")
-        m.d.sync += tap.eq(taps[-1])
-        taps.append(tap)
-    return taps

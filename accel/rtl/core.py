@@ -6,25 +6,77 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.dataflow.pipeline import ArrayNode, Node, Pipeline, TableNode
+from accel.dataflow.pipeline import (
+    AddNode,
+    ArgMaxNode,
+    ArrayNode,
+    ConcatNode,
+    ConvNode,
+    DepthwiseNode,
+    Link,
+    Node,
+    PadNode,
+    Pipeline,
+    PoolNode,
+    RepackNode,
+    TableNode,
+    TopKNode,
+    UpsampleNode,
+)
+from accel.rtl.add import AddUnit
 from accel.rtl.argmax import ArgMaxUnit
 from accel.rtl.array import DenseArray
+from accel.rtl.concat import ConcatUnit
+from accel.rtl.fifo import StreamFIFO
+from accel.rtl.fork import Fork
+from accel.rtl.repack import Repack
+from accel.rtl.resize import PadUnit, UpsampleUnit
 from accel.rtl.streams import signature
 from accel.rtl.table import TableUnit
+from accel.rtl.topk import TopKUnit
 
 
 def gateware(node: Node) -> wiring.Component:
-    """The component of one node, with ``input`` and ``output`` streams."""
-    if isinstance(node, ArrayNode):
-        return DenseArray(node)
-    return TableUnit(node) if isinstance(node, TableNode) else ArgMaxUnit(node)
+    """The component of one node: streams ``input`` (of joins ``input0``, ``input1``, …) and ``output``."""
+    match node:
+        case ArrayNode():
+            return DenseArray(node)
+        case ConvNode():
+            from accel.rtl.conv import ConvUnit  # noqa: PLC0415
+
+            return ConvUnit(node)
+        case DepthwiseNode():
+            from accel.rtl.depthwise import DepthwiseUnit  # noqa: PLC0415
+
+            return DepthwiseUnit(node)
+        case PoolNode():
+            from accel.rtl.pool import PoolUnit  # noqa: PLC0415
+
+            return PoolUnit(node)
+        case AddNode():
+            return AddUnit(node)
+        case ConcatNode():
+            return ConcatUnit(node)
+        case PadNode():
+            return PadUnit(node)
+        case UpsampleNode():
+            return UpsampleUnit(node)
+        case TableNode():
+            return TableUnit(node)
+        case ArgMaxNode():
+            return ArgMaxUnit(node)
+        case TopKNode():
+            return TopKUnit(node)
+        case RepackNode():
+            return Repack(node.source, node.sink)
 
 
 class Core(wiring.Component):
     """Frames in at ``input``, results out at ``output``, in order, as many under way as there is room for.
 
     ``clear`` brings the core back to its initial state in the next cycle; beats handed over in that cycle are lost.
-    ``monitor`` shows valid and ready of each stream: the input, those between nodes, the output.
+    ``monitor`` shows valid and ready of each of the pipeline's links, in their order, as its consumer sees them (behind
+    the link's FIFO).
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -35,21 +87,45 @@ class Core(wiring.Component):
                 "input": In(signature(pipeline.source)),
                 "output": Out(signature(pipeline.sink)),
                 "clear": In(1),
-                "monitor": Out(data.ArrayLayout(state, len(pipeline.nodes) + 1)),
+                "monitor": Out(data.ArrayLayout(state, len(pipeline.links))),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        before = wiring.flipped(self.input)
-        ends = [self.input]
-        for node in self.pipeline.nodes:
-            component = gateware(node)
-            m.submodules[node.name] = ResetInserter(self.clear)(component)
-            wiring.connect(m, before, component.input)
-            before = component.output
-            ends.append(before)
-        wiring.connect(m, before, wiring.flipped(self.output))
-        for i, end in enumerate(ends):
-            m.d.comb += [self.monitor[i].valid.eq(end.valid), self.monitor[i].ready.eq(end.ready)]
+        pipeline = self.pipeline
+        components = {node.name: gateware(node) for node in pipeline.nodes}
+        for name, component in components.items():
+            m.submodules[name] = ResetInserter(self.clear)(component)
+        for name in ("", *components):
+            source = components[name].output if name else wiring.flipped(self.input)
+            links = pipeline.outputs(name)
+            ends = [source]
+            if len(links) > 1:
+                fork = Fork(pipeline.stream(links[0]), len(links))
+                m.submodules[f"fork_{name or 'input'}"] = ResetInserter(self.clear)(fork)
+                wiring.connect(m, source, fork.input)
+                ends = [getattr(fork, f"output{i}") for i in range(len(links))]
+            for link, end in zip(links, ends, strict=True):
+                self.join(m, components, link, end)
         return m
+
+    def join(self, m: Module, components: dict[str, wiring.Component], link: Link, end: wiring.PureInterface) -> None:
+        """Connects a producer's end of a link with its consumer, through its FIFO."""
+        if link.depth:
+            fifo = StreamFIFO(self.pipeline.stream(link), link.depth)
+            m.submodules[fifo_name(link)] = ResetInserter(self.clear)(fifo)
+            wiring.connect(m, end, fifo.input)
+            end = fifo.output
+        consumer = wiring.flipped(self.output)
+        if link.consumer:
+            joins = isinstance(self.pipeline.node(link.consumer), AddNode | ConcatNode)
+            consumer = getattr(components[link.consumer], f"input{link.port}" if joins else "input")
+        wiring.connect(m, end, consumer)
+        state = self.monitor[self.pipeline.links.index(link)]
+        m.d.comb += [state.valid.eq(consumer.valid), state.ready.eq(consumer.ready)]
+
+
+def fifo_name(link: Link) -> str:
+    """The name of a link's FIFO in the core."""
+    return f"fifo_{link.producer or 'input'}_{link.consumer or 'output'}_{link.port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, ResetSignal, Signal, Value, signed
@@ -108,25 +109,21 @@ class Face(wiring.Component):
         m.submodules.core = core
         path = Module()
         path.submodules.dma = dma = Dma(read_words=-(-self.source_bytes // 4), write_words=sink.elements)
-        path.submodules.unpack = unpack = Repack(
-            elements=source.elements, width=source.type.width, lanes_in=4 // self.element_bytes, lanes_out=source.lanes
-        )
-        path.submodules.pack = pack = Repack(
-            elements=sink.elements, width=sink.type.width, lanes_in=sink.lanes, lanes_out=1
-        )
+        path.submodules.unpack = unpack = Repack(replace(source, lanes=4 // self.element_bytes), source)
+        path.submodules.pack = pack = Repack(sink, replace(sink, lanes=1))
         path.d.comb += [
-            unpack.i.payload.as_value().eq(_elements(dma.o.payload, source.type, self.element_bytes)),
-            unpack.i.valid.eq(dma.o.valid),
-            dma.o.ready.eq(unpack.i.ready),
-            core.input.payload.as_value().eq(unpack.o.payload.as_value()),
-            core.input.valid.eq(unpack.o.valid),
-            unpack.o.ready.eq(core.input.ready),
-            pack.i.payload.as_value().eq(core.output.payload.as_value()),
-            pack.i.valid.eq(core.output.valid),
-            core.output.ready.eq(pack.i.ready),
-            dma.i.payload.eq(_word(pack.o.payload[0], sink.type)),
-            dma.i.valid.eq(pack.o.valid),
-            pack.o.ready.eq(dma.i.ready),
+            unpack.input.payload.as_value().eq(_elements(dma.o.payload, source.type, self.element_bytes)),
+            unpack.input.valid.eq(dma.o.valid),
+            dma.o.ready.eq(unpack.input.ready),
+            core.input.payload.as_value().eq(unpack.output.payload.as_value()),
+            core.input.valid.eq(unpack.output.valid),
+            unpack.output.ready.eq(core.input.ready),
+            pack.input.payload.as_value().eq(core.output.payload.as_value()),
+            pack.input.valid.eq(core.output.valid),
+            core.output.ready.eq(pack.input.ready),
+            dma.i.payload.eq(_word(pack.output.payload[0], sink.type)),
+            dma.i.valid.eq(pack.output.valid),
+            pack.output.ready.eq(dma.i.ready),
         ]
         flush = Signal()
         m.submodules.path = ResetInserter(flush)(path)

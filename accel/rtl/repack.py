@@ -4,61 +4,94 @@ from __future__ import annotations
 
 from math import gcd
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
-from amaranth.lib import stream, wiring
-from amaranth.lib.data import ArrayLayout
+from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from accel.dataflow.pipeline import Stream
+from accel.graph import GraphError
+from accel.rtl.streams import signature
 
 
 class Repack(wiring.Component):
-    """Frames of ``elements`` values of ``width`` bits: ``lanes_in`` a beat at ``i``, ``lanes_out`` a beat at ``o``.
+    """Gateware of a RepackNode: frames of ``source`` leave as frames of ``sink``, other lanes, the same elements.
 
-    The surplus lanes of a frame's last beat are dropped at ``i`` and hold anything at ``o``. Nothing is delayed: a beat
-    at ``o`` is valid in the cycle in which its last element is valid at ``i``.
+    The surplus lanes of a frame's last beat are dropped at ``input`` and hold anything at ``output``. Nothing is
+    delayed: a beat at ``output`` is valid in the cycle in which its last element is valid at ``input``, and of the two
+    streams the one of more beats moves a beat a cycle. A beat at ``input`` that ends several at ``output`` is followed
+    by the next one in the cycle after the last of them, or in the very next where those are kept in registers (when
+    neither of the two lanes is a multiple of the other).
     """
 
-    def __init__(self, *, elements: int, width: int, lanes_in: int, lanes_out: int) -> None:
-        for label, value in (("elements", elements), ("width", width), ("lanes", lanes_in), ("lanes", lanes_out)):
-            if value < 1:
-                raise ValueError(f"Repack {label} must be a positive integer, not {value}")
-        self.elements, self.width, self.lanes_in, self.lanes_out = elements, width, lanes_in, lanes_out
-        super().__init__(
-            {
-                "i": In(stream.Signature(ArrayLayout(unsigned(width), lanes_in))),
-                "o": Out(stream.Signature(ArrayLayout(unsigned(width), lanes_out))),
-            }
-        )
+    def __init__(self, source: Stream, sink: Stream) -> None:
+        if source.elements != sink.elements or source.type.width != sink.type.width:
+            raise GraphError(f"a repack changes lanes only, so it cannot make {sink} of {source}")
+        self.source, self.sink = source, sink
+        super().__init__({"input": In(signature(source)), "output": Out(signature(sink))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        if self.lanes_in == self.lanes_out:
-            wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
-            return m
+        source, sink = self.source, self.sink
+        if source.lanes == sink.lanes:
+            m.d.comb += [
+                self.output.payload.as_value().eq(self.input.payload.as_value()),
+                self.output.valid.eq(self.input.valid),
+                self.input.ready.eq(self.output.ready),
+            ]
+        elif source.lanes % sink.lanes == 0:
+            self.narrow(m)
+        else:
+            self.store(m)
+        return m
 
+    def narrow(self, m: Module) -> None:
+        """Each beat stands until its parts have been given, one after another."""
+        source, sink = self.source, self.sink
+        parts = source.lanes // sink.lanes
+        part, given = Signal(range(parts)), Signal(range(sink.beats))
+        last, ends = Signal(), Signal()
+        words = self.input.payload.as_value()
+        size = sink.lanes * sink.type.width
+        m.d.comb += [
+            self.output.payload.as_value().eq(Array(words.word_select(i, size) for i in range(parts))[part]),
+            self.output.valid.eq(self.input.valid),
+            last.eq(given == sink.beats - 1),
+            ends.eq(last | (part == parts - 1)),
+            self.input.ready.eq(self.output.ready & ends),
+        ]
+        with m.If(self.input.valid & self.output.ready):
+            m.d.sync += [part.eq(part + 1), given.eq(given + 1)]
+            with m.If(ends):
+                m.d.sync += part.eq(0)
+            with m.If(last):
+                m.d.sync += given.eq(0)
+
+    def store(self, m: Module) -> None:
+        """Elements that no beat could take yet wait in registers; what completes a beat passes by them."""
         # Elements move in groups, so that they can come to lie in few places. From here on all counts are in groups.
-        lanes = gcd(self.lanes_in, self.lanes_out)
-        group = lanes * self.width
-        taken_beat, given_beat = self.lanes_in // lanes, self.lanes_out // lanes
-        takes, gives = -(-self.elements // self.lanes_in), -(-self.elements // self.lanes_out)
+        lanes = gcd(self.source.lanes, self.sink.lanes)
+        group = lanes * self.source.type.width
+        taken_beat, given_beat = self.source.lanes // lanes, self.sink.lanes // lanes
+        takes, gives = self.source.beats, self.sink.beats
         joins, puts, capacity = _positions(taken_beat, given_beat, takes, gives)
 
         store = Signal(capacity * group)
         level = Signal(range(capacity + 1))
         taken = Signal(range(takes + 1))
         given = Signal(range(gives))
-        head = self.i.payload.as_value()
-        beat = self.o.payload.as_value()
+        head = self.input.payload.as_value()
+        beat = self.output.payload.as_value()
 
         stored = Signal()  # the store has a whole beat, or all that is left of the frame
         joined = Signal()  # the store and the head together have
         m.d.comb += [
             stored.eq((level >= given_beat) | (taken == takes)),
             joined.eq((level + taken_beat >= given_beat) | (taken == takes - 1)),
-            self.o.valid.eq(stored | (self.i.valid & joined)),
-            self.i.ready.eq(~stored & (self.o.ready | ~joined)),
+            self.output.valid.eq(stored | (self.input.valid & joined)),
+            self.input.ready.eq(~stored & (self.output.ready | ~joined)),
         ]
-        took = self.i.valid & self.i.ready
-        gave = self.o.valid & self.o.ready
+        took = self.input.valid & self.input.ready
+        gave = self.output.valid & self.output.ready
 
         with m.If(stored):
             m.d.comb += beat.eq(store)
@@ -83,7 +116,6 @@ class Repack(wiring.Component):
             m.d.sync += given.eq(given + 1)
             with m.If(given == gives - 1):
                 m.d.sync += [taken.eq(0), given.eq(0), level.eq(0)]
-        return m
 
 
 def _positions(taken_beat: int, given_beat: int, takes: int, gives: int) -> tuple[set[int], set[int], int]:

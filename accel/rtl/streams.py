@@ -1,10 +1,8 @@
-"""Pieces of streams: payloads of lanes, a FIFO that lends its space beforehand, and a change of width."""
+"""Pieces of streams: payloads of lanes, elements of one type as those of another, a FIFO that lends its space."""
 
 from __future__ import annotations
 
-from math import gcd
-
-from amaranth.hdl import Array, Cat, Module, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,6 +25,27 @@ def flip_sign(bits: Value, type: IntType) -> Value:
     if not type.signed or type.is_bipolar:
         return bits
     return Cat(bits[:-1], ~bits[-1])
+
+
+def number(bits: Value, type: IntType) -> Value:
+    """The number that an element is."""
+    if type.is_bipolar:
+        return (bits << 1) - 1
+    return bits.as_signed() if type.signed else bits
+
+
+def converted(bits: Value, source: IntType, sink: IntType) -> Value:
+    """An element of type ``source`` as one of type ``sink``, which holds it."""
+    if source.is_bipolar:
+        return bits if sink.is_bipolar else Mux(bits, 1, -1)
+    if sink.is_bipolar:
+        return bits == 1
+    return number(bits, source)
+
+
+def constant(value: int, type: IntType) -> int:
+    """The bits of the element ``value``."""
+    return (value + 1) // 2 if type.is_bipolar else value & ((1 << type.width) - 1)
 
 
 class LendingFIFO(wiring.Component):
@@ -65,58 +84,11 @@ class LendingFIFO(wiring.Component):
         return m
 
 
-class Gearbox(wiring.Component):
-    """Words of ``width`` elements in, beats of ``sink.lanes`` out; both start anew with each frame.
-
-    Elements move ``gcd(width, lanes)`` a cycle, without delay when that is ``lanes``, else a cycle later.
-    """
-
-    def __init__(self, width: int, sink: Stream) -> None:
-        self.width = width
-        self.sink = sink
-        shape = element(sink.type)
-        super().__init__(
-            {"input": In(stream.Signature(data.ArrayLayout(shape, width))), "output": Out(signature(sink))}
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        lanes = self.sink.lanes
-        size = gcd(self.width, lanes)
-        chunks = -(-self.sink.elements // size)
-        lanes_in = [self.input.payload[i] for i in range(self.width)]
-        words = [lanes_in[i : i + size] for i in range(0, self.width, size)]
-        index = Signal(range(len(words)))
-        count = Signal(range(chunks))
-        last, move = Signal(), Signal()
-        word_last = Signal()
-        m.d.comb += [last.eq(count == chunks - 1), word_last.eq(last | (index == len(words) - 1))]
-        with m.If(move):
-            m.d.sync += [count.eq(count + 1), index.eq(index + 1)]
-            with m.If(word_last):
-                m.d.sync += index.eq(0)
-            with m.If(last):
-                m.d.sync += count.eq(0)
-        chunk = [Array(word[i] for word in words)[index] for i in range(size)]
-        m.d.comb += self.input.ready.eq(move & word_last)
-        if size == lanes:
-            m.d.comb += [
-                *(self.output.payload[i].eq(chunk[i]) for i in range(lanes)),
-                self.output.valid.eq(self.input.valid),
-                move.eq(self.input.valid & self.output.ready),
-            ]
-            return m
-
-        places = lanes // size
-        place = Signal(range(places))
-        m.d.comb += move.eq(self.input.valid & (~self.output.valid | self.output.ready))
-        with m.If(self.output.ready):
-            m.d.sync += self.output.valid.eq(0)
-        with m.If(move):
-            for p in range(places):
-                with m.If(place == p):
-                    m.d.sync += [self.output.payload[p * size + i].eq(chunk[i]) for i in range(size)]
-            m.d.sync += place.eq(place + 1)
-            with m.If(last | (place == places - 1)):
-                m.d.sync += [place.eq(0), self.output.valid.eq(1)]
-        return m
+def line(m: Module, name: str, value: Value, length: int) -> list[Value]:
+    """``value`` and what it was 1, 2, … ``length`` cycles before."""
+    taps = [value]
+    for i in range(length):
+        tap = Signal(name=f"{name}{i}")
+        m.d.sync += tap.eq(taps[-1])
+        taps.append(tap)
+    return taps

@@ -1,0 +1,116 @@
+"""Activations of numbers that pass: the threshold and requantize units with constants that repeat with the channels."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+from amaranth.hdl import Const, Module, Shape, Signal, Value, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.dataflow.pipeline import Activation
+from accel.dataflow.timing import unit, unit_latency_alone
+from accel.graph import GraphError, IntType, Requantize, Threshold
+from accel.rtl.images import Code, RequantizeImage, ThresholdImage, signed_width, upright
+from accel.rtl.requantize import RequantizeUnit
+from accel.rtl.streams import element, flip_sign
+from accel.rtl.threshold import ParallelThreshold, SearchThreshold, ThresholdUnit
+
+
+def numbers(kind: IntType) -> Shape:
+    """The wires of a number of type ``kind`` (not of an element: those of bipolar ones are a single bit)."""
+    width = signed_width(kind.lo, kind.hi)
+    return signed(width) if kind.signed else unsigned(max(width - 1, 1))
+
+
+class Activate(wiring.Component):
+    """The activation of ``lanes`` neighbouring numbers of type ``kind`` at once; without one they pass as they are.
+
+    Beat ``b`` of a frame uses the constants of ``phase`` ``b % phases``, in which lane ``i`` has channel
+    ``(b * lanes + i) % channels``. ``phase`` comes in one cycle, the numbers ``x`` in the next, the elements ``y`` of
+    type ``sink`` follow ``latency`` cycles after ``x``; a beat every cycle.
+    """
+
+    def __init__(self, function: Activation | None, *, kind: IntType, sink: IntType, lanes: int) -> None:
+        self.function, self.kind, self.sink, self.lanes = function, kind, sink, lanes
+        out = kind if function is None else function.out
+        if out != sink:
+            raise GraphError(f"{function.name if function else 'a sum'} gives {out}, but its sink takes {sink}")
+        self.channels = 1
+        if function is not None:
+            constants = function.thresholds if isinstance(function, Threshold) else function.multiplier
+            self.channels = len(constants)
+        self.phases = self.channels // gcd(self.channels, lanes)
+        self.latency = 0 if function is None else unit_latency_alone(function)
+        super().__init__(
+            {
+                "phase": In(range(self.phases)),
+                "x": In(data.ArrayLayout(numbers(kind), lanes)),
+                "y": Out(data.ArrayLayout(element(sink), lanes)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        function = self.function
+        if function is None:
+            for i in range(self.lanes):
+                m.d.comb += self.y[i].eq(self.x[i] > 0 if self.sink.is_bipolar else self.x[i])
+            return m
+        if isinstance(function, Threshold):
+            image = self.thresholds(function)
+            unit_: ThresholdUnit | RequantizeUnit
+            unit_ = SearchThreshold(image) if unit(function) == "search" else ParallelThreshold(image)
+            # levels count from the lowest one of the function, codes from the lowest one of the type
+            code = Code.of(self.sink)
+            offset = (function.out.lo - code.base) // code.step
+        else:
+            offset = 0
+            unit_ = RequantizeUnit(self.requantization(function), width=signed_width(self.kind.lo, self.kind.hi))
+        m.submodules.unit = unit_
+        m.d.comb += unit_.address.eq(self.phase)
+        for i in range(self.lanes):
+            bits = Signal(self.sink.width, name=f"y{i}")
+            value: Value = unit_.y[i] + Const(offset)
+            m.d.comb += [unit_.x[i].eq(self.x[i]), bits.eq(value), self.y[i].eq(flip_sign(bits, self.sink))]
+        return m
+
+    def channel(self) -> np.ndarray:
+        """The channel of each phase and lane, shape (phases, lanes)."""
+        return channel(self.phases, self.lanes, self.channels)
+
+    def thresholds(self, function: Threshold) -> ThresholdImage:
+        """Thresholds on the numbers themselves."""
+        lo, hi = self.kind.lo, self.kind.hi + 1
+        if function.falling.any():
+            lo, hi = min(lo, -hi), max(hi, -lo)
+        width = signed_width(lo, hi)
+        steps = max(function.thresholds.shape[1], 1)
+        if unit(function) == "search":
+            steps = (1 << steps.bit_length()) - 1
+        falling = np.asarray(function.falling, dtype=bool)
+        bounded = np.clip(function.thresholds, self.kind.lo, self.kind.hi + 1)
+        rows = upright(bounded, falling, steps=steps, never=(1 << (width - 1)) - 1)
+        return ThresholdImage(rows[self.channel()], falling[self.channel()], width)
+
+    def requantization(self, function: Requantize) -> RequantizeImage:
+        """Multipliers and biases of the numbers themselves."""
+        multiplier, bias = (np.asarray(v, dtype=object) for v in (function.multiplier, function.bias))
+        ends = np.concatenate([multiplier * self.kind.lo + bias, multiplier * self.kind.hi + bias])
+        if max(abs(int(end)) for end in ends) >= 1 << 62:
+            raise GraphError(f"{function.name}: products of more than 62 bits")
+        width = signed_width(int(ends.min()), int(ends.max()))
+        at = self.channel()
+        return RequantizeImage(function.multiplier[at], function.bias[at], function.shift, width, [function])
+
+    def images(self) -> dict[str, list[int]]:
+        """The memories of the unit by name, a number a word."""
+        if isinstance(self.function, Threshold):
+            return self.thresholds(self.function).memories(search=unit(self.function) == "search")
+        return {} if self.function is None else {"requantization": self.requantization(self.function).words()}
+
+
+def channel(phases: int, lanes: int, channels: int) -> np.ndarray:
+    """The channel of each phase and lane, shape (phases, lanes)."""
+    return (np.arange(phases)[:, None] * lanes + np.arange(lanes)) % channels
