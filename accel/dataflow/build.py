@@ -1,31 +1,48 @@
-"""Build: a lowered Graph becomes the Pipeline of least latency within a budget."""
+"""Build: a lowered Graph becomes the Pipeline of least latency, or of least area at a given rate, within a budget.
+
+Chains of dense layers share arrays (`accel.dataflow.folding`); networks of images work all parts at a time
+(`accel.dataflow.network`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from accel.dataflow.assemble import assemble
 from accel.dataflow.budget import Budget, Cost
-from accel.dataflow.candidates import Item, Pins
-from accel.dataflow.folding import Folding, fold
-from accel.dataflow.pipeline import Layer, Pipeline, Stream
+from accel.dataflow.candidates import OUTPUT_LANES, Item, Pins
+from accel.dataflow.cost import resources
+from accel.dataflow.folding import fold
+from accel.dataflow.network import choose, end_of
+from accel.dataflow.node_cost import fifo_cost, resources_of
+from accel.dataflow.parts import Part, parts
+from accel.dataflow.pipeline import AddNode, ArrayNode, ConcatNode, Layer, Link, Node, Pipeline, Stream
 from accel.graph import ArgMax, Dense, Graph, GraphError, IntType, Requantize, Table, Threshold
+
+OBJECTIVES = ("latency", "area")
 
 
 @dataclass(frozen=True)
 class Built:
-    """A pipeline with the cost of each of its nodes, and the resource that keeps it from being faster (or None).
+    """A pipeline with what it costs, and the resource that keeps it from being faster (or None).
 
-    ``cost.cycles`` of a node is what it adds to the latency, from its last input beat to its last output beat.
+    ``costs`` are those of the nodes; their cycles are what each adds to the latency of a frame. ``fifos`` are those of
+    the links (none of a chain). ``latency``: cycles from the first input beat to the last output beat, both included;
+    ``interval``: between frames that follow each other.
     """
 
     pipeline: Pipeline
     costs: tuple[Cost, ...]
     binding: str | None
+    latency: int
+    interval: int
+    fifos: tuple[Cost, ...] = ()
 
     @property
     def total(self) -> Cost:
-        """Resources of all nodes; cycles from the first input beat to the last output beat, both included."""
-        return sum(self.costs, start=Cost(cycles=self.pipeline.source.beats))
+        """Resources of all nodes and FIFOs; the cycles are the latency."""
+        return replace(sum(self.costs + self.fifos, start=Cost()), cycles=self.latency)
 
 
 def pipeline(graph: Graph, *, budget: Budget, objective: str = "latency", pins: Pins | None = None) -> Pipeline:
@@ -33,19 +50,67 @@ def pipeline(graph: Graph, *, budget: Budget, objective: str = "latency", pins: 
     return build(graph, budget=budget, objective=objective, pins=pins).pipeline
 
 
-def build(graph: Graph, *, budget: Budget, objective: str = "latency", pins: Pins | None = None) -> Built:
-    """Fold a lowered graph (Dense with Threshold or Requantize behind it, Table, Threshold, ArgMax; a chain).
+def build(
+    graph: Graph,
+    *,
+    budget: Budget,
+    objective: str = "latency",
+    rate: int | None = None,
+    pins: Pins | None = None,
+) -> Built:
+    """Fold a lowered graph.
 
-    Raises `GraphError` for operators that no hardware node computes, `FoldingError` when nothing fits the budget.
+    The objective is ``latency`` of a frame, or ``area``: the least that takes a frame every ``rate`` cycles. ``pins``
+    fix choices by operator. Raises `GraphError` for operators that no hardware node computes, `FoldingError` when
+    nothing fits the budget.
     """
-    if objective != "latency":
-        raise GraphError(f"graph {graph.name}: the objective must be latency, not {objective!r}")
-    items, names = chain(graph)
-    types = [graph.tensors[name] for name in names]
-    streams = [Stream(tensor.size, tensor.type, 1) for tensor in types]
-    streams[0] = Stream(streams[0].elements, streams[0].type, input_lanes(graph.input.type))
-    folding: Folding = fold(graph.name, items, streams, budget=budget, pins=pins)
-    return Built(Pipeline(graph, folding.nodes), folding.costs, folding.binding)
+    if objective not in OBJECTIVES:
+        raise GraphError(f"graph {graph.name}: the objective must be {' or '.join(OBJECTIVES)}, not {objective!r}")
+    if (objective == "area") != (rate is not None):
+        raise GraphError(f"graph {graph.name}: a rate in cycles a frame belongs to the objective area, and only there")
+    if objective == "latency" and is_chain(graph):
+        items, names = chain(graph)
+        types = [graph.tensors[name] for name in names]
+        streams = [Stream(tensor.size, tensor.type, 1) for tensor in types]
+        streams[0] = Stream(streams[0].elements, streams[0].type, input_lanes(graph.input.type))
+        folding = fold(graph.name, items, streams, budget=budget, pins=pins)
+        latency = streams[0].beats + sum(cost.cycles for cost in folding.costs)
+        interval = max(streams[0].beats, *(node.steps for node in folding.nodes if isinstance(node, ArrayNode)))
+        return Built(Pipeline(graph, folding.nodes), folding.costs, folding.binding, latency, interval)
+    return build_network(graph, parts(graph), budget=budget, rate=rate, pins=pins or {})
+
+
+def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: int | None, pins: Pins) -> Built:
+    """Fold what is no chain of dense layers."""
+    lanes = input_lanes(graph.input.type)
+    beats = -(-graph.input.size // lanes)
+    chosen = choose(graph.name, some, budget=budget, pins=pins, beats=beats, rate=rate)
+    nodes = [option.node for option in chosen.options]
+    found = assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES)
+    found = found.with_depths(ample(found))
+    costs = tuple(price(node) for node in found.nodes)
+    fifos = tuple(fifo_cost(found.stream(link), link.depth) for link in found.links)
+    latency, interval = end_of(some, chosen.options, beats), max(option.work for option in chosen.options)
+    return Built(found, costs, chosen.binding, latency, interval, fifos)
+
+
+def price(node: Node) -> Cost:
+    """What a node of a network takes of a device."""
+    return resources(node) if isinstance(node, ArrayNode) else resources_of(node)
+
+
+def ample(found: Pipeline) -> dict[Link, int]:
+    """Depths with which no branch ever waits for another one: a frame, where branches meet."""
+    meeting = {node.name for node in found.nodes if isinstance(node, AddNode | ConcatNode)}
+    return {link: found.stream(link).beats for link in found.links if link.consumer in meeting}
+
+
+def is_chain(graph: Graph) -> bool:
+    """Whether all operators are dense layers and what a chain of them may have around: one after another."""
+    names = [graph.input.name, *(op.output for op in graph.operators)]
+    chained = all(tuple(op.inputs) == (name,) for op, name in zip(graph.operators, names, strict=False))
+    known = all(isinstance(op, Dense | Threshold | Requantize | Table | ArgMax) for op in graph.operators)
+    return chained and known and names[-1] == graph.output and any(isinstance(op, Dense) for op in graph.operators)
 
 
 def input_lanes(kind: IntType) -> int:

@@ -13,7 +13,7 @@ from math import gcd
 import numpy as np
 
 from accel.dataflow.budget import Cost
-from accel.dataflow.pipeline import ArrayNode, Layer, Node, TableNode
+from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, TableNode
 from accel.dataflow.timing import TREE_RADIX, beats, search_bits, unit
 from accel.graph import IntType, Tensor, Threshold
 
@@ -267,6 +267,7 @@ def latency(node: Node) -> int:
 @lru_cache(maxsize=1 << 14)
 def last_beat(node: Node) -> int:
     """The time of a node's last output beat, counted from its last input beat."""
+    assert isinstance(node, ArrayNode | TableNode | ArgMaxNode), f"{node.name}: no node of a chain"
     return int(beats(node, np.arange(node.source.beats))[-1]) + 1 - node.source.beats
 
 
@@ -276,6 +277,7 @@ def resources(node: Node) -> Cost:
         return sum(array_parts(node).values(), start=Cost())
     if isinstance(node, TableNode):
         return Cost(lut=100 * node.source.lanes, ff=30 * node.source.lanes)
+    assert isinstance(node, ArgMaxNode)
     return Cost(lut=50 * node.source.lanes + 100, ff=30 * node.source.lanes + 50)
 
 

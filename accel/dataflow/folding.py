@@ -36,7 +36,7 @@ from accel.dataflow.candidates import (
     enumerate_candidates,
     vector,
 )
-from accel.dataflow.pipeline import ArrayNode, Node, Stream, TableNode
+from accel.dataflow.pipeline import ArrayNode, Node, Stream, TableNode, sources
 from accel.graph import GraphError
 
 
@@ -137,7 +137,7 @@ def solve(
     leaving: dict[tuple[int, int], list[cp_model.IntVar]] = defaultdict(list)
     entering: dict[tuple[int, int], list[cp_model.IntVar]] = defaultdict(list)
     for candidate, variable in zip(candidates, chosen, strict=True):
-        leaving[candidate.first, candidate.node.source.lanes].append(variable)
+        leaving[candidate.first, sources(candidate.node)[0].lanes].append(variable)
         entering[candidate.last, candidate.node.sink.lanes].append(variable)
     for place in leaving.keys() | entering.keys():
         if place[0] < items:

@@ -1,0 +1,295 @@
+"""Options: every way to build one part of a network of images, less those that another one beats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from accel.dataflow.budget import Budget, Cost
+from accel.dataflow.candidates import CHOICES, OUTPUT_LANES, Space, arrays, vector
+from accel.dataflow.cost import resources, weight_bits, widths
+from accel.dataflow.node_cost import as_layer, resources_of
+from accel.dataflow.parts import Part
+from accel.dataflow.pipeline import (
+    AddNode,
+    ArgMaxNode,
+    ArrayNode,
+    ConcatNode,
+    ConvNode,
+    DepthwiseNode,
+    Node,
+    PadNode,
+    PoolNode,
+    Stream,
+    TableNode,
+    TopKNode,
+    UpsampleNode,
+    sources,
+)
+from accel.dataflow.timing import array_beats
+from accel.dataflow.windows import needs
+from accel.graph import (
+    Add,
+    ArgMax,
+    Concat,
+    Conv,
+    MaxPool,
+    Pad,
+    Requantize,
+    SumPool,
+    Table,
+    Tensor,
+    Threshold,
+    TopK,
+    Upsample,
+)
+
+PRODUCT_BITS = 64  # bits of a weight times bits of an input: larger products belong into DSP48E1s, if there are any
+MOST_LANES = 64  # wider beats are many wires that change at once
+BUFFERS = ("lut", "bram")
+SLOW = 1 << 20  # cycles between beats that make a node wait for each
+
+Wishes = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to build a part.
+
+    ``work``: cycles that a frame keeps the node busy when it waits for nobody, its input and output beats included;
+    ``tail``: cycles from the last input beat to the last output beat when input is slow; ``lag``: cycles from the
+    input beat that makes the first output possible to that output.
+    """
+
+    node: Node
+    cost: Cost
+    work: int
+    tail: int
+    lag: int
+
+
+def divisors(n: int, most: int | None = None) -> list[int]:
+    """The divisors of ``n``, ascending, up to ``most``."""
+    return [d for d in range(1, min(n, most or n) + 1) if n % d == 0]
+
+
+def folds_of(size: int) -> list[int]:
+    """Of every number of steps that ``size`` things can take, how many are done in one."""
+    return sorted({-(-size // steps) for steps in range(1, size + 1)})
+
+
+def keys_of(part: Part) -> dict[str, tuple]:
+    """What may be chosen for a part, with the legal values; a range's are too many to list."""
+    if isinstance(part.operator, Conv):
+        weights, window = part.operator.weights, part.operator.window
+        each, channels = len(weights) // part.operator.groups, weights.shape[3]
+        depthwise = part.operator.is_depthwise
+        pes = divisors(len(weights) if depthwise else each)
+        keys: dict[str, tuple] = {"pe": tuple(pes), "simd": tuple(divisors(channels))}
+        if depthwise:
+            del keys["simd"]
+        return keys | {
+            "taps": tuple(range(1, window.taps + 1)),
+            "drain": tuple(pes),
+            "multiplier": CHOICES["multiplier"],
+            "memory": CHOICES["memory"],
+            "buffer": BUFFERS,
+        }
+    if part.layers:
+        return {
+            "pe": range(1, 1 << 16),  # type: ignore[dict-item]
+            "simd": range(1, 1 << 16),  # type: ignore[dict-item]
+            "drain": range(1, 1 << 16),  # type: ignore[dict-item]
+            **CHOICES,
+        }
+    if isinstance(part.operator, MaxPool | SumPool):
+        return {"lanes": tuple(lanes_of(part)), "buffer": BUFFERS}
+    return {"lanes": tuple(lanes_of(part))}
+
+
+def lanes_of(part: Part) -> list[int]:
+    """Lanes that a part's streams may have, when all have the same."""
+    if isinstance(part.operator, ArgMax | TopK):
+        return [1] if isinstance(part.operator, TopK) else divisors(part.inputs[0].shape[-1], MOST_LANES)
+    common = math.gcd(*(tensor.shape[-1] for tensor in part.inputs), part.channels)
+    return divisors(common, MOST_LANES)
+
+
+def options(part: Part, *, budget: Budget, wishes: Wishes) -> list[Option]:
+    """Every option of a part that fits the budget by itself and is not beaten by another one."""
+    found = (option_of(node) for node in nodes_of(part, budget=budget, wishes=wishes))
+    return undominated((option for option in found if option.cost.fits(budget)), budget)
+
+
+def nodes_of(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node]:
+    """Every node that computes a part."""
+    op = part.operator
+    if isinstance(op, Conv):
+        yield from convolutions(part, budget=budget, wishes=wishes)
+    elif part.layers:
+        yield from dense_arrays(part, budget=budget, wishes=wishes)
+    else:
+        for lanes in chosen("lanes", wishes, lanes_of(part)):
+            yield from passing(part, lanes, wishes)
+
+
+def chosen(key: str, wishes: Wishes, values: Iterable) -> Sequence:
+    """The value that is wished for, or all."""
+    return (wishes[key],) if key in wishes else tuple(values)
+
+
+def stream(tensor: Tensor, lanes: int) -> Stream:
+    """What carries a tensor."""
+    return Stream(tensor.size, tensor.type, lanes)
+
+
+def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node]:
+    """A convolution, depthwise or not, of every size that takes fewer steps than the next smaller one."""
+    conv = part.operator
+    assert isinstance(conv, Conv)
+    source, image = part.inputs[0], part.image
+    layers = (as_layer(conv, part.activation),)
+    w = widths(layers, conv.reads(source.type))
+    bits = weight_bits(layers, conv.reads(source.type)) if conv.window.taps else 1
+    binary = w.code == 1 and bits == 1
+    styles = (
+        ("lut",) if binary else CHOICES["multiplier"] if bits * w.code <= PRODUCT_BITS or not budget.dsp else ("dsp",)
+    )
+    most = budget.lut if "lut" in styles else 6 * budget.dsp  # products that could ever fit
+    keys = keys_of(part)
+    simds = chosen("simd", wishes, keys.get("simd", (1,)))
+    for pe in chosen("pe", wishes, keys["pe"]):
+        for simd in simds:
+            for taps in chosen("taps", wishes, folds_of(conv.window.taps)):
+                if pe * simd * taps > most and "pe" not in wishes:
+                    continue
+                common = {
+                    "name": part.name,
+                    "conv": conv,
+                    "activation": part.activation,
+                    "image": image,
+                    "pe": pe,
+                    "taps": taps,
+                }
+                each = -(-conv.window.taps // taps) * (1 if conv.is_depthwise else conv.weights.shape[3] // simd)
+                enough = next(d for d in divisors(pe) if pe // d <= each)
+                for drain in chosen("drain", wishes, (enough,)):
+                    for style in chosen("multiplier", wishes, styles):
+                        for memory in chosen("memory", wishes, CHOICES["memory"]):
+                            for buffer in chosen("buffer", wishes, BUFFERS):
+                                rest = {
+                                    "source": stream(source, pe if conv.is_depthwise else simd),
+                                    "sink": stream(part.output, drain),
+                                    "drain": drain,
+                                    "multiplier": style,
+                                    "memory": memory,
+                                    "buffer": buffer,
+                                }
+                                if conv.is_depthwise:
+                                    yield DepthwiseNode(**common, **rest)  # type: ignore[arg-type]
+                                else:
+                                    yield ConvNode(**common, simd=simd, **rest)  # type: ignore[arg-type]
+
+
+def dense_arrays(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node]:
+    """A chain of dense layers on one array; sizes are powers of two."""
+    sink = stream(part.output, OUTPUT_LANES)
+    for lanes in (1, 4):
+        source = stream(part.inputs[0], lanes)
+        for node in arrays(
+            part.layers, source, sink, budget=budget, wishes=wishes, space=Space("coarse"), room=lambda used: 1 << 40
+        ):
+            yield replace(node, name=part.name)
+
+
+def passing(part: Part, lanes: int, wishes: Wishes) -> Iterator[Node]:
+    """What has the same lanes everywhere."""
+    op, name, activation = part.operator, part.name, part.activation
+    inputs = tuple(stream(tensor, lanes) for tensor in part.inputs)
+    sink = stream(part.output, lanes)
+    if isinstance(op, MaxPool | SumPool):
+        node = PoolNode(name, op, activation, part.image, inputs[0], sink)
+        for buffer in chosen("buffer", wishes, BUFFERS if node.overlaps else BUFFERS[:1]):
+            yield replace(node, buffer=buffer)
+    elif isinstance(op, Add):
+        yield AddNode(name, op, activation, part.channels, inputs[0], inputs[1], sink)
+    elif isinstance(op, Concat):
+        yield ConcatNode(name, op, tuple(tensor.shape[-1] for tensor in part.inputs), inputs, sink)
+    elif isinstance(op, Pad):
+        yield PadNode(name, op, part.image, inputs[0], sink)
+    elif isinstance(op, Upsample):
+        yield UpsampleNode(name, op, part.image, inputs[0], sink)
+    elif isinstance(op, Table | Threshold | Requantize):
+        yield TableNode(name, op, inputs[0], sink)
+    elif isinstance(op, ArgMax):
+        yield ArgMaxNode(name, op, inputs[0], replace(sink, lanes=1))
+    else:
+        assert isinstance(op, TopK)
+        yield TopKNode(name, op, inputs[0], replace(sink, lanes=1))
+
+
+LAG = 12  # cycles, about: from a window that is complete to its result
+
+
+def option_of(node: Node) -> Option:
+    """A node with what it costs and how long it takes, as folding reckons; `accel.dataflow.tokens` says exactly."""
+    beats = max(*(s.beats for s in sources(node)), node.sink.beats)
+    if isinstance(node, ArrayNode):
+        spaced = np.arange(node.source.beats) * SLOW
+        tail = int(array_beats(node, spaced)[-1] - spaced[-1])
+        return Option(node, resources(node), max(node.steps, beats), tail, tail)
+    cost = resources_of(node)
+    if isinstance(node, ConvNode | DepthwiseNode | PoolNode) and (not isinstance(node, PoolNode) or node.overlaps):
+        needed, _ = needs(node.window, node.image.height, node.image.width)
+        pending = int((needed >= needed[-1]).sum())
+        each = node.steps // len(needed)
+        return Option(node, cost, max(node.steps, beats), pending * each + LAG, each + LAG)
+    if isinstance(node, PadNode | UpsampleNode):
+        rest = last_beats(node)
+        return Option(node, cost, beats, rest + LAG // 2, LAG // 2)
+    if isinstance(node, ConcatNode):
+        return Option(node, cost, node.sink.beats, LAG // 2, LAG // 2)
+    return Option(node, cost, beats, (node.topk.k if isinstance(node, TopKNode) else 0) + LAG // 2, LAG // 2)
+
+
+def last_beats(node: PadNode | UpsampleNode) -> int:
+    """Output beats that follow the last input beat."""
+    lanes, image = node.sink.lanes, node.image
+    if isinstance(node, UpsampleNode):
+        rows, columns = node.upsample.factors
+        return (columns - 1 + (rows - 1) * image.width * columns) * (image.channels // lanes)
+    _, left, bottom, right = node.pad.pads
+    return (right + bottom * (left + image.width + right)) * (image.channels // lanes)
+
+
+def first_need(part: Part) -> float:
+    """The share of its input that a part needs before its first output."""
+    op = part.operator
+    if part.layers:
+        return 0.0
+    if isinstance(op, ArgMax | TopK):
+        return 1.0
+    if isinstance(op, Conv | MaxPool | SumPool):
+        image = part.image
+        needed, _ = needs(op.window, image.height, image.width)
+        return float(needed[0]) / (image.height * image.width)
+    return 0.0
+
+
+def undominated(found: Iterable[Option], budget: Budget) -> list[Option]:
+    """Those that no other one equals or beats in times and every resource; of equals the first stays."""
+
+    def point(option: Option) -> tuple[int, ...]:
+        return option.work, option.tail, *vector(option.cost, budget)[1:]
+
+    ordered = sorted(((point(o), i, o) for i, o in enumerate(found)), key=lambda entry: entry[:2])
+    front = np.empty((len(ordered), 6), dtype=np.int64)
+    kept: list[Option] = []
+    for at, _, option in ordered:
+        if not (front[: len(kept)] <= at).all(axis=1).any():
+            front[len(kept)] = at
+            kept.append(option)
+    return kept
