@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import shutil
 import sys
@@ -165,6 +166,7 @@ def output_to(log: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
+    handlers = logging.root.handlers[:]
     try:
         with log.open("w", encoding="utf-8", errors="replace", buffering=1) as file:
             os.dup2(file.fileno(), 1)
@@ -176,6 +178,7 @@ def output_to(log: Path) -> Iterator[None]:
                     traceback.print_exc()
                     raise
     finally:
+        logging.root.handlers[:] = handlers  # LiteX adds one that would write to this log for ever
         for number, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, number)
             os.close(copy)

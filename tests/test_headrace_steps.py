@@ -1,6 +1,7 @@
 """Steps: done once, done again when something changed or was interrupted, nothing half-written left behind."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -138,6 +139,22 @@ def test_a_failed_step_names_its_log(tmp_path: Path) -> None:
 
     with pytest.raises(StepError, match=r"^fail: no such layer; log: made/tool.log$"):
         Runner(out, lambda line: None).run(Step("fail", "nothing", out / "made", with_a_log_of_its_own))
+
+
+def test_a_library_that_sets_up_logging_writes_to_the_log_of_its_own_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+
+    def action() -> None:
+        if not logging.root.handlers:  # as LiteX does
+            logging.basicConfig(level=logging.INFO)
+        logging.getLogger("SoC").info("here I am")
+
+    for name in ("first", "second"):
+        Runner(tmp_path, lambda line: None).run(Step(name, "nothing", tmp_path / name, action))
+        assert (tmp_path / "logs" / f"{name}.log").read_text() == "INFO:SoC:here I am\n"
+    assert logging.root.handlers == []
 
 
 def test_two_builds_in_one_folder_do_not_meet(tmp_path: Path) -> None:
