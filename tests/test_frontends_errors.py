@@ -41,9 +41,9 @@ def refusal(path: Path, **options: object) -> str:
     ("content", "message"),
     [
         (b"", "holds no nodes: it is empty or not an ONNX file; "),
-        (b"\x1c\0\0\0TFL3 and so on", "is TensorFlow Lite, not ONNX; export the model as QONNX or QCDQ ONNX"),
-        (b"\x89HDF\r\n", "is HDF5 (Keras), not ONNX; "),
-        (b"PK\x03\x04....", "is a zip archive (PyTorch or Keras), not ONNX; "),
+        (b"\x1c\0\0\0TFL3 and so on", "is not a readable TFLite file ("),
+        (b"\x89HDF\r\n", "is HDF5 (Keras), not ONNX or TFLite; "),
+        (b"PK\x03\x04....", "is a zip archive (PyTorch or Keras), not ONNX or TFLite; "),
         (b"not a model at all", "is not a readable ONNX file ("),
         (b"\0" * 100, "is not a readable ONNX file ("),
     ],
@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Case, str]] = {
     "no weights": (
         lambda n, x: n.add("MatMul", x, x),
         "node MatMul_1 (MatMul): the second operand must be constant, but depends on the input; "
-        "branches that join cannot be read",
+        "branches may join in Add, Sub and Concat only",
     ),
     "float weights": (
         lambda n, x: n.add("MatMul", x, np.random.default_rng(0).normal(size=(2, 40)).astype(np.float32)),

@@ -13,6 +13,7 @@ from accel.graph import Activation, GraphError, IntType, Operator, Tensor
 from accel.graph.graph import content
 
 WIDEST = 16  # bits of weights and activations
+WIDEST_TERM = 32  # bits of accumulators that are added without a quantizer between
 BUDGET = 2**21  # elements of constants in exact arithmetic: seconds
 Kind = TypeVar("Kind", Constant, Stream)
 
@@ -77,7 +78,7 @@ class Builder:
         levels = stream.levels
         if levels.levels == 1:  # there are no wires of no width
             levels = IntType(levels.lo, levels.lo + 1)
-        source = self._fixed(stream.source)
+        source = self.source(stream)
         if stream.steps and not _is_identity(stream, source):
             key = b"".join(content((source.name, stream.steps, levels)))
             if key not in self._quantized:
@@ -86,10 +87,17 @@ class Builder:
             source = self._quantized[key]
         return replace(stream, source=source, steps=()), source
 
+    def terms(self, stream: Stream) -> tuple[Stream, Tensor]:
+        """``integers`` for what is only added or moved: sums and accumulators need no quantizer before."""
+        return self.integers(stream, WIDEST if stream.steps else WIDEST_TERM)
+
+    def is_input(self, source: Tensor) -> bool:
+        return source.name in ("", self.input_name)
+
     def on_wire(self, stream: Stream) -> Stream:
         """The stream with its elements as they are on the wire, if the input is read as an image elsewhere."""
         source = stream.source
-        if self.order is None or source is None or source.name not in ("", self.input_name) or len(source.shape) == 3:
+        if self.order is None or source is None or not self.is_input(source) or len(source.shape) == 3:
             return stream
         return stream.relaid(self.order)
 
@@ -103,12 +111,14 @@ class Builder:
                 "read the input with one operator, such as a convolution",
             )
 
-    def _fixed(self, source: Tensor) -> Tensor:
-        """The source, which becomes the graph's input for good if that is what it is."""
-        if source.name not in ("", self.input_name):
+    def source(self, stream: Stream) -> Tensor:
+        """The tensor that a closed stream reads; it becomes the graph's input for good if that is what it is."""
+        source = stream.source
+        assert source is not None
+        if not self.is_input(source):
             return source
         source = replace(source, name=self.input_name)
-        if self.input is not None and self.input.type != source.type:
+        if self.input is not None and self.input != source:
             raise RefusalError(
                 "reads the input in another quantization than an earlier node", "quantize the input once"
             )
@@ -138,7 +148,9 @@ def operand(value: Value | None, kind: type[Kind], what: str) -> Kind:
     if isinstance(value, Constant):
         raise RefusalError(f"{what} must depend on the input, but is constant", "fold constants before exporting")
     if kind is Constant:
-        raise RefusalError(f"{what} must be constant, but depends on the input", "branches that join cannot be read")
+        raise RefusalError(
+            f"{what} must be constant, but depends on the input", "branches may join in Add, Sub and Concat only"
+        )
     raise RefusalError(f"{what} comes from a Softmax, ArgMax or TopK", "these are read only at the end of the network")
 
 

@@ -8,7 +8,7 @@ from accel.frontends.builder import Builder, arguments, operand
 from accel.frontends.dense import contribution, integer_weights, weight_type
 from accel.frontends.elementwise import Values
 from accel.frontends.errors import RefusalError
-from accel.frontends.images import channels_first, pixels, window, zero_level
+from accel.frontends.images import as_image, places, window, zero_level
 from accel.frontends.onnx_file import Node
 from accel.frontends.values import Constant, Stream, Value, checked
 from accel.graph import Conv
@@ -29,7 +29,7 @@ def conv(builder: Builder, node: Node, values: Values) -> Value:
         raise RefusalError(f"weights of shape {shape} in {groups} groups do not fit an input of shape {x.shape}")
     if (node.integers("kernel_shape") or tuple(kernel)) != tuple(kernel):
         raise RefusalError(f"attribute kernel_shape does not fit weights of shape {shape}")
-    x, source = pixels(builder, x)
+    x, source = builder.integers(as_image(builder, x))
     if any(s == 0 for s in x.scale):
         raise RefusalError("reads a tensor that was multiplied by zero")
     geometry = window(node, tuple(kernel), source.shape[:2])  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def conv(builder: Builder, node: Node, values: Values) -> Value:
     accumulators = builder.emit(operator, source)
     result = Stream(
         source=accumulators,
-        index=channels_first(accumulators, len(shape)),
+        index=places(accumulators, len(shape)),
         levels=accumulators.type,
         scale=checked(scale),
         offset=checked(contribution(integers, scale, seen(x.offset / x.scale))),

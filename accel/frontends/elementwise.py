@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from accel.frontends import joins
 from accel.frontends.builder import Builder, arguments, operand, per_axis
 from accel.frontends.errors import RefusalError
 from accel.frontends.onnx_file import Node
@@ -63,8 +64,10 @@ def _truncated_quotient(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def arithmetic(builder: Builder, node: Node, values: Values) -> Value:
-    """Add, Sub, Mul, Div."""
+    """Add, Sub, Mul, Div; the first two also of two branches."""
     a, b = arguments(values, 2, 2)
+    if isinstance(a, Stream) and isinstance(b, Stream) and node.operator in ("Add", "Sub"):
+        return joins.total(builder, node, a, b, 1 if node.operator == "Add" else -1)
     if isinstance(a, Constant) and isinstance(b, Constant):
         return constants(builder, node.operator, a, b)
     if isinstance(a, Constant):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -14,25 +15,37 @@ from accel.graph import IntType, Tensor, Window
 from accel.graph.window import widened
 
 
-def pixels(builder: Builder, x: Stream, *, widest: int = WIDEST) -> tuple[Stream, Tensor]:
-    """``Builder.integers`` of an image: the tensor has shape (H, W, C), and the stream means it, pixel by pixel.
+def pixels(builder: Builder, x: Stream, *, last: bool = False) -> tuple[Stream, Tensor]:
+    """``Builder.terms`` of an image: the tensor has shape (H, W, C), and the stream means it, pixel by pixel.
 
-    The file's tensor has shape (1, C, H, W) or, in a 1-D network, (1, C, W): H is 1 then. The network's input becomes
-    an image by this. Raises RefusalError for vectors and for images whose pixels were moved.
+    The file's tensor has shape (1, C, H, W) or, in a 1-D network, (1, C, W): H is 1 then; with ``last`` its channels
+    come last. The network's input becomes an image by this. Raises RefusalError for vectors and for images whose pixels
+    were moved.
     """
-    return builder.integers(as_image(builder, x), widest)
+    return builder.terms(as_image(builder, x, last=last))
 
 
-def as_image(builder: Builder, x: Stream) -> Stream:
+def unquantized(builder: Builder, x: Stream, *, last: bool = False) -> tuple[Stream, Tensor]:
+    """``pixels``, but accumulators whose quantizer comes later stay what they are, and the stream keeps their steps.
+
+    It is for operators that may as well come before those steps as behind them.
+    """
+    x = as_image(builder, x, last=last)
+    if x.source is None or (x.levels is not None and x.levels.width <= WIDEST):
+        return builder.integers(x)
+    return x, builder.source(x)
+
+
+def as_image(builder: Builder, x: Stream, *, last: bool = False) -> Stream:
     """The stream with an image as its source, still with its pending steps."""
-    order = channels_last(x.index)
-    x = x.closed()
+    order = raster(x.index, last=last)
+    x = builder.on_wire(x.closed())
     if x.source is None:
         return x  # not quantized: ``Builder.integers`` tells so
-    if x.source.name in ("", builder.input_name) and len(x.source.shape) == 1:
+    if builder.is_input(x.source) and len(x.source.shape) == 1:
         builder.see(order)
         return builder.on_wire(x)
-    if x.source.shape != order.shape or (order.ravel() != np.arange(order.size)).any():
+    if x.source.shape != order.shape or (raster(x.index, last=last).ravel() != np.arange(order.size)).any():
         raise RefusalError(
             f"reads an image, but the elements of its input of shape {x.shape} were moved since an operator made them",
             "remove the Reshape or Transpose before it",
@@ -40,23 +53,25 @@ def as_image(builder: Builder, x: Stream) -> Stream:
     return x
 
 
-def channels_last(index: np.ndarray) -> np.ndarray:
-    """The index of a tensor of shape (1, C, H, W) or (1, C, W), with shape (H, W, C)."""
+def raster(index: np.ndarray, *, last: bool = False) -> np.ndarray:
+    """The index of a tensor of shape (1, C, H, W) or (1, C, W), with shape (H, W, C); channels are ``last`` in some."""
     if index.ndim not in (3, 4) or index.shape[0] != 1:
         raise RefusalError(
             f"reads an image, but its input has shape {index.shape}",
             "the shape must be (1, channels, height, width) or (1, channels, width)",
         )
-    return np.moveaxis(index.reshape(index.shape[1], *((1, -1) if index.ndim == 3 else index.shape[2:])), 0, -1)
+    image = index[0] if last else np.moveaxis(index[0], 0, -1)
+    return image[None] if index.ndim == 3 else image
 
 
-def channels_first(image: Tensor, rank: int) -> np.ndarray:
-    """The index of a file's tensor of shape (1, C, H, W) or, for rank 3, (1, C, W) that means the image."""
-    index = np.moveaxis(np.arange(image.size).reshape(image.shape), -1, 0)[None]
-    return index[:, :, 0] if rank == 3 else index
+def places(image: Tensor, rank: int, *, last: bool = False) -> np.ndarray:
+    """The index of a file's tensor of that rank which means the image: what ``raster`` undoes."""
+    index = np.arange(image.size).reshape(image.shape)
+    index = index[0] if rank == 3 else index
+    return (index if last else np.moveaxis(index, -1, 0))[None]
 
 
-def zero_level(x: Stream, levels: IntType, number: int = 0) -> int:
+def zero_level(x: Stream, levels: IntType, number: Fraction = Fraction(0)) -> int:
     """The integer that means the real number 0 (or another) in every channel: what a border of an image is made of."""
     if any(s == 0 for s in x.scale):
         raise RefusalError("pads a tensor that was multiplied by zero")
@@ -78,8 +93,12 @@ def spatial(node: Node, name: str, default: int, dims: int) -> tuple[int, int]:
     return (default, given[0]) if dims == 1 else (given[0], given[1])
 
 
-def window(node: Node, kernel: tuple[int, ...], size: tuple[int, int]) -> Window:
-    """The geometry of a convolution or a pool on an image of ``size``; ``kernel`` has one or two dimensions."""
+def window(node: Node, kernel: tuple[int, ...], size: tuple[int, int], *, rounded_up: bool = False) -> Window:
+    """The geometry of a convolution or a pool on an image of ``size``; ``kernel`` has one or two dimensions.
+
+    ``rounded_up`` is the ceil_mode of pools: a last window that does not fit takes place, unless it begins behind the
+    image.
+    """
     dims = len(kernel)
     stride, dilation = (spatial(node, name, 1, dims) for name in ("strides", "dilations"))
     given = node.integers("pads") or (0,) * 2 * dims
@@ -97,18 +116,13 @@ def window(node: Node, kernel: tuple[int, ...], size: tuple[int, int]) -> Window
         raise RefusalError(f"has the auto_pad {automatic!r}", "use NOTSET, VALID, SAME_UPPER or SAME_LOWER")
     elif automatic == "VALID":
         pads = (0, 0, 0, 0)
-    if node.integer("ceil_mode", 0):
-        pads = _rounded_up(size, stride, extent, pads)
+    if rounded_up:
+        pads = (*pads[:2], *map(_end, size, stride, extent, pads[:2], pads[2:]))
     return Window(full, stride, dilation, pads)  # type: ignore[arg-type]
 
 
-def _rounded_up(
-    size: tuple[int, int], stride: tuple[int, int], extent: list[int], pads: tuple[int, ...]
-) -> tuple[int, ...]:
-    """Pads with which a last window that does not fit takes place, unless it begins behind the image."""
-    ends = []
-    for n, s, e, begin, end in zip(size, stride, extent, pads[:2], pads[2:], strict=True):
-        last = -(-(n + begin + end - e) // s) * s
-        last = last - s if last >= n + begin else last
-        ends.append(max(end, last + e - n - begin))
-    return (*pads[:2], *ends)
+def _end(size: int, stride: int, extent: int, begin: int, end: int) -> int:
+    """The padding at the end with which a last window that does not fit takes place."""
+    last = -(-(size + begin + end - extent) // stride) * stride
+    last = last - stride if last >= size + begin else last
+    return max(end, last + extent - size - begin)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from accel.frontends import conv, dense, elementwise, heads, layout, quantizers
+from accel.frontends import conv, dense, elementwise, heads, images, layout, pools, quantizers, resize
 from accel.frontends.builder import WIDEST, Builder, operand
 from accel.frontends.errors import FrontendError, RefusalError
 from accel.frontends.onnx_file import Model, Node
@@ -24,6 +24,8 @@ HANDLERS: dict[str, Handler] = {
     **layout.HANDLERS,
     **dense.HANDLERS,
     **conv.HANDLERS,
+    **pools.HANDLERS,
+    **resize.HANDLERS,
     **heads.HANDLERS,
 }
 #: Exporters of Quant, BipolarQuant and Trunc have used each of these; '' is ONNX itself.
@@ -184,8 +186,11 @@ def _output(builder: Builder, stream: Stream) -> tuple[Tensor, Affine]:
             "the output is not a multiple of integers: its last operators come after the last quantizer",
             "put a Quant node at the end, or remove those operators",
         )
-    stream, result = builder.integers(stream, widest=32)
-    if (stream.index.ravel() != np.arange(stream.index.size)).any():
+    stream, result = builder.terms(stream)
+    orders = [stream.index]
+    if len(result.shape) == 3 and stream.index.ndim in (3, 4):  # an image leaves as all images do: channels innermost
+        orders.append(images.raster(stream.index))
+    if all((order.ravel() != np.arange(order.size)).any() for order in orders):
         raise RefusalError("the output's elements are transposed after the last MatMul", "remove that Transpose")
     return result, Affine(tuple(map(_shorter, stream.scale)), tuple(map(_shorter, stream.offset)))
 

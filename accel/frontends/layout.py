@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from accel.frontends import joins
 from accel.frontends.builder import Builder, arguments, operand
 from accel.frontends.elementwise import Values
 from accel.frontends.errors import RefusalError
@@ -104,6 +105,9 @@ def gather(builder: Builder, node: Node, values: Values) -> Value:
 
 
 def concat(builder: Builder, node: Node, values: Values) -> Value:
+    if any(isinstance(value, Stream) for value in values):
+        streams = [operand(value, Stream, f"input {i}") for i, value in enumerate(values)]
+        return joins.side_by_side(builder, node, streams, node.integer("axis", 0))
     parts = [operand(value, Constant, f"input {i}") for i, value in enumerate(values)]
     builder.spend(sum(part.numbers.size for part in parts))
     exact = all(part.is_plain for part in parts)

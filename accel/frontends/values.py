@@ -276,8 +276,9 @@ class Stream:
             if any(end is not None and end.denominator != 1 for end in ends):
                 return None
             low, high = ends if scale > 0 else reversed(ends)
-            low, high = (levels.lo if low is None else int(low)), (levels.hi if high is None else int(high))
-            pairs.append((low, high))
+            if low is None:
+                low = levels.lo if high is None else min(levels.lo, high)
+            pairs.append((int(low), max(levels.hi, int(low)) if high is None else int(high)))
         low, high = np.array(pairs, dtype=object).T
         bottom = min(min(max(levels.lo, a), b) for a, b in pairs)
         top = max(min(max(levels.hi, a), b) for a, b in pairs)
