@@ -28,7 +28,8 @@ from accel.graph import (
     Threshold,
 )
 from accel.rtl.core import Core
-from accel.rtl.images import ArrayPlan, RequantizeImage, images
+from accel.rtl.images import ArrayPlan, images
+from accel.rtl.plan import RequantizeImage
 from accel.rtl.simulate import from_beats, to_beats
 from accel.rtl.verilog import to_verilog
 

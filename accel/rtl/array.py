@@ -13,23 +13,22 @@ Waiting for the output stream holds up the last layer's drain only, and through 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.pipeline import ArrayNode
 from accel.dataflow.timing import FETCH, tree_stages, unit, unit_latency
+from accel.rtl.accumulate import Step, accumulator
 from accel.rtl.buffer import InputBuffer
-from accel.rtl.images import ArrayPlan, Code
+from accel.rtl.drain import activation_units, as_element
+from accel.rtl.images import ArrayPlan
 from accel.rtl.multiply import Products
 from accel.rtl.repack import Repack
-from accel.rtl.requantize import PlainUnit, RequantizeUnit
 from accel.rtl.rom import rom
 from accel.rtl.streams import LendingFIFO, element, flip_sign, line, signature
-from accel.rtl.threshold import ParallelThreshold, SearchThreshold, ThresholdUnit
 
 
 class DenseArray(wiring.Component):
@@ -46,7 +45,7 @@ class DenseArray(wiring.Component):
         layers = node.layers
         count = len(layers)
         tiles, rows = zip(*(node.tiles(layer) for layer in layers), strict=True)
-        groups = [plan.groups(layer) for layer in layers]
+        groups = [plan.groups(neurons) for neurons in plan.neurons]
 
         # Fill. Announced one cycle before it is written, so that the step that needs it may be issued in between.
         writers = (node.source.lanes, node.drain) if count > 1 else (node.source.lanes,)
@@ -161,7 +160,7 @@ class DenseArray(wiring.Component):
 
         kinds = [unit(entry.activation) for entry in layers]
         latency = {kind: unit_latency(node, entry.activation) for kind, entry in zip(kinds, layers, strict=True)}
-        units = self.units(m)
+        units = activation_units(m, plan)
         for activation in units.values():
             m.d.comb += [activation.address.eq(address), *(activation.x[i].eq(values[i]) for i in range(node.drain))]
             if hasattr(activation, "layer"):
@@ -177,69 +176,13 @@ class DenseArray(wiring.Component):
                 m.d.comb += buffer.write1.eq(1)
                 m.d.comb += [buffer.data1[i].eq(units[kind].y[i]) for i in range(node.drain)]
         m.d.comb += results.push.eq(line(m, "leaving", fetch & ends, FETCH + latency[kinds[-1]])[-1])
-        type, code = node.sink.type, Code.of(node.sink.type)
         for i in range(node.drain):
-            bits = Signal(type.width, name=f"output{i}")
-            m.d.comb += bits.eq(units[kinds[-1]].y[i] + (plan.result.base - code.base) // code.step)
-            m.d.comb += results.word[i].eq(flip_sign(bits, type))
+            code = units[kinds[-1]].y[i]
+            m.d.comb += results.word[i].eq(as_element(m, f"output{i}", code, plan.result, node.sink.type))
         m.submodules.repack = repack = Repack(replace(node.sink, lanes=node.drain), node.sink)
         wiring.connect(m, results.output, repack.input)
         wiring.connect(m, repack.output, wiring.flipped(self.output))
         return m
-
-    def units(self, m: Module) -> dict[str, ThresholdUnit | RequantizeUnit | PlainUnit]:
-        """One activation unit of each kind that a layer needs."""
-        plan, units = self.plan, {}
-        if (image := plan.thresholds(search=False)) is not None:
-            m.submodules.parallel = units["parallel"] = ParallelThreshold(image)
-        if (image := plan.thresholds(search=True)) is not None:
-            m.submodules.search = units["search"] = SearchThreshold(image)
-        if (constants := plan.requantization()) is not None:
-            m.submodules.requantize = units["requantize"] = RequantizeUnit(constants, width=plan.width)
-        if plan.plain() is not None:
-            m.submodules.plain = units["plain"] = PlainUnit(plan)
-        return units
-
-
-@dataclass(frozen=True)
-class Step:
-    """What goes along with a step: whether it is one, of a layer's first or last input tile, and its neuron tile."""
-
-    valid: Value
-    first: Value
-    last: Value
-    row: Value
-
-
-def accumulator(m: Module, name: str, total: Value, step: Step, *, drain_row: Value, rows: int) -> Value:
-    """One neuron's accumulators, a row for each neuron tile, and its finished sums, of which it returns ``drain_row``.
-
-    A finished sum stands there from the cycle after the last step until the next layer's last tile.
-    """
-    width = len(total)
-    added = Signal(signed(width), name=f"added{name}")
-    if rows == 1:
-        held, finished = (
-            Signal(width, name=f"held{name}", reset_less=True),
-            Signal(width, name=f"finished{name}", reset_less=True),
-        )
-        m.d.comb += added.eq(Mux(step.first, 0, held) + total)
-        with m.If(step.valid):
-            m.d.sync += held.eq(added)
-        with m.If(step.valid & step.last):
-            m.d.sync += finished.eq(added)
-        return finished
-
-    ports = []
-    for kind, enable, address in (("held", step.valid, step.row), ("finished", step.valid & step.last, drain_row)):
-        memory = Memory(shape=width, depth=rows, init=[], attrs={"ram_style": "distributed"})
-        m.submodules[f"{kind}{name}"] = memory
-        write, read = memory.write_port(), memory.read_port(domain="comb")
-        m.d.comb += [write.en.eq(enable), write.addr.eq(step.row), write.data.eq(added), read.addr.eq(address)]
-        ports.append(read)
-    held, finished = (port.data for port in ports)
-    m.d.comb += added.eq(Mux(step.first, 0, held) + total)
-    return finished
 
 
 def by_layer(values: Sequence[int], layer: Value) -> Value:

@@ -7,62 +7,88 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.timing import TREE_RADIX, tree_stages
-from accel.rtl.images import ArrayPlan, signed_width
+from accel.rtl.plan import Plan, signed_width
 
 
 class Products(wiring.Component):
     """``totals[p] = sum over i of weight[p, i] * x[i]``, modulo ``2**width`` of the accumulators.
 
-    ``weights`` is a word of the weight memory, ``x`` are ``simd`` input codes; ``totals`` follow
-    ``2 + tree_stages(simd)`` cycles later.
+    ``weights`` is a word of the weight memory; ``x`` are ``fan_in`` input codes for all ``pe`` neurons or, where each
+    has inputs of its own, ``fan_in`` times ``pe`` of them, neurons innermost. ``totals`` follow
+    ``2 + tree_stages(fan_in)`` cycles later. Weights of a single step are constants that never change, and wait in no
+    register, so that synthesis makes of each product what its weight needs.
 
     Neurons share DSP48E1s as `Packing` says: with all fields but the highest unsigned, the fields of a product do not
     touch each other. What the codes' offset adds to a sum, ``offset * sum(x)``, is the same for all neurons; it is
     added up once, beside the trees, and leaves each sum in the last stage of its tree.
+
+    Bipolar weights that meet bipolar inputs are compared, and `agreements` counts how many are equal.
     """
 
-    def __init__(self, plan: ArrayPlan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        node = plan.node
+        inputs = plan.fan_in * (plan.pe if plan.own else 1)
         super().__init__(
             {
-                "weights": In(node.pe * node.simd * plan.weight_type.width),
-                "x": In(data.ArrayLayout(plan.input_width, node.simd)),
-                "totals": Out(data.ArrayLayout(signed(plan.width), node.pe)),
+                "weights": In(plan.pe * plan.fan_in * plan.weight_type.width),
+                "x": In(data.ArrayLayout(plan.input_width, inputs)),
+                "totals": Out(data.ArrayLayout(signed(plan.width), plan.pe)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        plan, node = self.plan, self.plan.node
-        packing = plan.packing
-        stages = tree_stages(node.simd)
-        x_bound = (1 << plan.input_width) - 1
+        plan = self.plan
+        x = [Signal(plan.input_width, name=f"x{i}", reset_less=True) for i in range(len(self.x))]
+        m.d.sync += [x[i].eq(self.x[i]) for i in range(len(x))]
+        totals = self.counted(m, x) if plan.counts else self.multiplied(m, x)
+        for p, total in enumerate(totals):
+            register = Signal(signed(plan.width), name=f"total{p}", reset_less=True)
+            m.d.sync += register.eq(total)
+            m.d.comb += self.totals[p].eq(register)
+        return m
 
-        x = [Signal(plan.input_width, name=f"x{i}", reset_less=True) for i in range(node.simd)]
-        m.d.sync += [x[i].eq(self.x[i]) for i in range(node.simd)]
-        products: list[list[Bounded]] = [[] for _ in range(node.pe)]
-        for first in range(0, node.pe, packing.share):
-            neurons = range(first, min(first + packing.share, node.pe))
-            for i in range(node.simd):
+    def inputs(self, x: list[Signal], neuron: int) -> list[Signal]:
+        """The inputs of a neuron."""
+        return x[neuron :: self.plan.pe] if self.plan.own else x
+
+    def counted(self, m: Module, x: list[Signal]) -> list[Value]:
+        """Agreements of each neuron's weights and inputs, but for the last register."""
+        totals = []
+        for p in range(self.plan.pe):
+            weights = [self.operand(m, self.weight(p, i), f"{p}_{i}") for i in range(self.plan.fan_in)]
+            pairs = list(zip(weights, self.inputs(x, p), strict=True))
+            totals.append(agreements(m, pairs, f"{p}"))
+        return totals
+
+    def multiplied(self, m: Module, x: list[Signal]) -> list[Value]:
+        """Sums of each neuron's products, but for the last register."""
+        plan = self.plan
+        packing, stages = plan.packing, tree_stages(plan.fan_in)
+        x_bound = (1 << plan.input_width) - 1
+        products: list[list[Bounded]] = [[] for _ in range(plan.pe)]
+        for first in range(0, plan.pe, packing.share):
+            neurons = range(first, min(first + packing.share, plan.pe))
+            for i, value in enumerate(self.inputs(x, first)):
                 weights = [self.weight(p, i) for p in neurons]
-                if node.multiplier == "dsp":
-                    fields = self.shared(m, weights, x[i], f"{first}_{i}")
+                if plan.multiplier == "dsp":
+                    fields = self.shared(m, weights, value, f"{first}_{i}")
                 else:
-                    fields = [self.fabric(m, weights[0], x[i], f"{first}_{i}")]
+                    fields = [self.fabric(m, weights[0], value, f"{first}_{i}")]
                 for p, field, weight in zip(neurons, fields, weights, strict=True):
                     lo, hi = bounds(weight.shape())
                     products[p].append((field, lo * x_bound, hi * x_bound))
 
         # one stage behind x as the products are two: it meets the trees before their last stage
-        correction = Signal(range(node.simd * x_bound + 1), reset_less=True)
-        coded = [packing.coded(p, node.pe) and packing.offset != 0 for p in range(node.pe)]
+        correction = Signal(range(plan.fan_in * x_bound + 1), reset_less=True)
+        coded = [self.coded(p) and packing.offset != 0 for p in range(plan.pe)]
         if any(coded):
             terms: list[Bounded] = [(v, 0, x_bound) for v in x]
             for stage in range(stages):
                 terms = add_up(m, terms, f"correction{stage}")
             m.d.comb += correction.eq(terms[0][0])
-        for p in range(node.pe):
+        totals = []
+        for p in range(plan.pe):
             values = products[p]
             for stage in range(stages - 1):
                 values = add_up(m, values, f"sum{p}_{stage}")
@@ -70,34 +96,49 @@ class Products(wiring.Component):
             if coded[p]:
                 total = total * 1 if packing.scale == 1 else Cat(Const(0, 1), total)
                 total = total - (correction << (packing.offset.bit_length() - 1))
-            register = Signal(signed(plan.width), name=f"total{p}", reset_less=True)
-            m.d.sync += register.eq(total)
-            m.d.comb += self.totals[p].eq(register)
-        return m
+            totals.append(total)
+        return totals
+
+    def coded(self, neuron: int) -> bool:
+        """Whether a neuron's weights are multiplied as codes, so that its sum needs a correction.
+
+        Neurons with inputs of their own would each need one of their own; their bipolar weights are decoded instead.
+        """
+        return self.plan.packing.coded(neuron, self.plan.pe) and not self.plan.own
 
     def weight(self, neuron: int, i: int) -> Value:
         """The field of the weight word: a code, or two's complement."""
-        node, width = self.plan.node, self.plan.weight_type.width
-        bits = self.weights.word_select(neuron * node.simd + i, width)
-        return bits if self.plan.packing.coded(neuron, node.pe) else bits.as_signed()
+        plan, width = self.plan, self.plan.weight_type.width
+        bits = self.weights.word_select(neuron * plan.fan_in + i, width)
+        if plan.counts or self.coded(neuron):
+            return bits
+        if plan.weight_type.is_bipolar:
+            return Cat(Const(1, 1), ~bits).as_signed()
+        return bits.as_signed() if plan.weight_type.signed else bits
+
+    def operand(self, m: Module, value: Value, name: str) -> Value:
+        """A weight, or weights side by side, in a register, which a constant does not need."""
+        if self.plan.steps == 1:
+            return value
+        operand = Signal(value.shape(), name=f"a{name}", reset_less=True)
+        m.d.sync += operand.eq(value)
+        return operand
 
     def shared(self, m: Module, weights: list[Value], x: Signal, name: str) -> list[Value]:
         """One DSP48E1: its operand and product registers have no reset and no enable, so that they fit into it."""
         packing = self.plan.packing
         places: list[Value] = [Cat(w, Const(0, packing.field - len(w))) for w in weights[:-1]]
         top = weights[-1] if weights[-1].shape().signed else Cat(weights[-1], Const(0, 1))
-        operand = Cat(*places, top).as_signed()
-        a = Signal(operand.shape(), name=f"a{name}", reset_less=True)
+        a = self.operand(m, Cat(*places, top).as_signed(), name)
         product = Signal(signed(len(a) + len(x)), name=f"product{name}", reset_less=True)
-        m.d.sync += [a.eq(operand), product.eq(a * x)]
+        m.d.sync += product.eq(a * x)
         at = (len(weights) - 1) * packing.field
         lower: list[Value] = [product[i : i + packing.field] for i in range(0, at, packing.field)]
         return [*lower, product[at:].as_signed() if weights[-1].shape().signed else product[at:]]
 
     def fabric(self, m: Module, weight: Value, x: Signal, name: str) -> Value:
         """A small product in LUTs, added up over the bits of the weight."""
-        w = Signal(weight.shape(), name=f"a{name}", reset_less=True)
-        m.d.sync += w.eq(weight)
+        w = self.operand(m, weight, name)
         terms = [Mux(w[i], x, 0) << i for i in range(len(w))]
         value = sum(terms[:-1], start=Const(0, 1))
         value = value - terms[-1] if w.shape().signed else value + terms[-1]
@@ -106,6 +147,46 @@ class Products(wiring.Component):
         product = Signal(bounded_shape(lo * x_bound, hi * x_bound), name=f"product{name}", reset_less=True)
         m.d.sync += product.eq(value)
         return product
+
+
+def agreements(m: Module, pairs: list[tuple[Value, Value]], name: str) -> Value:
+    """How many pairs of bits are equal: ``1 + tree_stages(pairs)`` stages, the last of them without its register.
+
+    A LUT6 takes three pairs to a bit of their number; from 17 pairs on three LUT6 turn six bits of one weight into
+    their number too, before adders take over. Both remove a bit a LUT, as a carry chain does.
+    """
+    stages = tree_stages(len(pairs))
+    numbers: list[Bounded] = []
+    for i in range(0, len(pairs), 3):
+        bits = [~(a ^ b) for a, b in pairs[i : i + 3]]
+        register = Signal(len(bits).bit_length(), name=f"equal{name}_{i // 3}", reset_less=True)
+        m.d.sync += register.eq(count(bits))
+        numbers.append((register, 0, len(bits)))
+    if len(pairs) > TREE_RADIX**2:
+        columns = [[v[place] for v, _, _ in numbers if place < len(v)] for place in range(2)]
+        numbers, stages = [], stages - 1
+        for i in range(0, len(columns[0]), 6):  # numbers of either weight in turn, so that neighbours overlap
+            for place, column in enumerate(columns):
+                if bits := column[i : i + 6]:
+                    register = Signal(len(bits).bit_length(), name=f"count{name}_{place}_{i // 6}", reset_less=True)
+                    m.d.sync += register.eq(count(bits))
+                    numbers.append((Cat(Const(0, place), register), 0, len(bits) << place))
+    for stage in range(stages - 1):
+        numbers = add_up(m, numbers, f"sum{name}_{stage}")
+    return sum((v for v, _, _ in numbers[1:]), start=numbers[0][0])
+
+
+def count(bits: list[Value]) -> Value:
+    """How many of up to six bits are high, as logic of those bits: adders would become carry chains."""
+    if len(bits) == 1:
+        return bits[0]
+    if len(bits) <= 3:
+        a, b, c = [*bits, Const(0, 1)][:3]
+        return Cat(a ^ b ^ c, a & b | c & (a ^ b))
+    low, high = count(bits[:3]), count(bits[3:])
+    high = Cat(high, Const(0, 2))[:2]
+    carry = low[0] & high[0]
+    return Cat(low[0] ^ high[0], low[1] ^ high[1] ^ carry, low[1] & high[1] | carry & (low[1] ^ high[1]))
 
 
 Bounded = tuple[Value, int, int]

@@ -6,12 +6,12 @@ They are used as threshold units are: ``address`` in one cycle, ``x`` in the nex
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.graph import IntType
-from accel.rtl.images import ArrayPlan, Code, RequantizeImage
+from accel.rtl.plan import Code, Plan, RequantizeImage
 from accel.rtl.rom import rom
 
 
@@ -103,24 +103,27 @@ def clip_code(value: Value, out: IntType) -> Value:
 class PlainUnit(wiring.Component):
     """Layers without activation: ``y = step * x + constant``, registered once; ``step`` is 2 after bipolar inputs."""
 
-    def __init__(self, plan: ArrayPlan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.words = plan.plain() or []
         super().__init__(
             {
                 "address": In(range(len(self.words))),
-                "layer": In(range(len(plan.node.layers))),
-                "x": In(data.ArrayLayout(signed(plan.width), plan.node.drain)),
-                "y": Out(data.ArrayLayout(plan.plain_width, plan.node.drain)),
+                "layer": In(range(len(plan.neurons))),
+                "x": In(data.ArrayLayout(signed(plan.width), plan.drain)),
+                "y": Out(data.ArrayLayout(plan.plain_width, plan.drain)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width, lanes = self.plan.plain_width, self.plan.node.drain
+        width, lanes = self.plan.plain_width, self.plan.drain
         word = rom(m, "constants", self.words, lanes * width, self.address)
-        doubled = Signal()
-        m.d.sync += doubled.eq(Array(code.step == 2 for code in self.plan.inputs)[self.layer])
+        steps = [n.code.step for n in self.plan.neurons]
+        doubled: Value = Const(steps[0] == 2)
+        if len(set(steps)) > 1:
+            doubled = Signal()
+            m.d.sync += doubled.eq(Array(step == 2 for step in steps)[self.layer])
         for lane in range(lanes):
             x: Value = self.x[lane]
             y = Signal(width, name=f"y{lane}", reset_less=True)

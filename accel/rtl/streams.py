@@ -7,6 +7,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.pipeline import Stream
+from accel.dataflow.timing import lent_places
 from accel.graph import IntType
 
 
@@ -51,13 +52,14 @@ def constant(value: int, type: IntType) -> int:
 class LendingFIFO(wiring.Component):
     """A FIFO behind a pipeline of ``latency`` cycles that cannot stop.
 
-    Work may enter the pipeline (``take``) in cycles in which ``free`` is high; what comes out ``latency`` cycles later
-    (``push``) then has its place. ``output`` is valid from the cycle after ``push`` on. Full rate when ``output`` is
-    never made to wait.
+    Work may enter the pipeline (``take``) in cycles in which ``free`` is high; the ``beats`` that come out from
+    ``latency`` cycles later on (``push``) then have their places. ``output`` is valid from the cycle after ``push`` on.
+    Full rate, which is to take every ``interval`` cycles or every ``beats``, when ``output`` is never made to wait.
     """
 
-    def __init__(self, shape: data.ArrayLayout, *, latency: int) -> None:
-        self.depth = latency + 2  # a place is lent anew two cycles after what held it came out
+    def __init__(self, shape: data.ArrayLayout, *, latency: int, beats: int = 1, interval: int = 1) -> None:
+        self.beats = beats
+        self.depth = lent_places(latency, beats, interval)
         super().__init__(
             {
                 "free": Out(1),
@@ -71,10 +73,12 @@ class LendingFIFO(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.fifo = queue = fifo.SyncFIFO(width=len(self.word.as_value()), depth=self.depth)
-        free = Signal(range(self.depth + 1), init=self.depth)
-        m.d.sync += free.eq(free - self.take + (self.output.valid & self.output.ready))
+        # places beyond those that the next work will borrow, so that the sign says whether it may
+        spare = Signal(range(-self.beats, self.depth), init=self.depth - self.beats)
+        given = self.output.valid & self.output.ready
+        m.d.sync += spare.eq(spare - Mux(self.take, self.beats, 0) + given)
         m.d.comb += [
-            self.free.eq(free != 0),
+            self.free.eq(spare >= 0),
             queue.w_en.eq(self.push),
             queue.w_data.eq(self.word),
             self.output.valid.eq(queue.r_rdy),
@@ -88,7 +92,7 @@ def line(m: Module, name: str, value: Value, length: int) -> list[Value]:
     """``value`` and what it was 1, 2, … ``length`` cycles before."""
     taps = [value]
     for i in range(length):
-        tap = Signal(name=f"{name}{i}")
+        tap = Signal(len(value), name=f"{name}{i}")
         m.d.sync += tap.eq(taps[-1])
         taps.append(tap)
     return taps

@@ -13,7 +13,7 @@ from accel.dataflow.pipeline import TableNode
 from accel.dataflow.timing import FETCH
 from accel.graph import GraphError, Table
 from accel.rtl.activate import Activate, channel
-from accel.rtl.images import Code, pack
+from accel.rtl.plan import Code, pack
 from accel.rtl.rom import rom
 from accel.rtl.streams import LendingFIFO, element, flip_sign, line, number, signature
 
