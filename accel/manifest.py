@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from accel.graph import IntType
+from accel.graph.graph import HEADS
 
 SCHEMA = 1
 FILE_NAME = "manifest.json"
@@ -24,7 +25,6 @@ WIRES = {
     "int16": IntType(-32768, 32767),
     "uint16": IntType(0, 65535),
 }
-HEADS = ("softmax", "scores", "mse", "argmax")
 
 
 class ManifestError(ValueError):

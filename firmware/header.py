@@ -65,7 +65,11 @@ def header(manifest: Manifest, *, board: str | None = None) -> str:
         "MODEL_RESULTS": head.classes,
         f"HEAD_{head.kind.upper()}": 1,
     }
-    if head.kind != "argmax":
+    if head.kind == "softmax_int8":
+        values["HEAD_MULTIPLIER"] = head.softmax.multiplier
+        values["HEAD_SHIFT"] = head.softmax.shift
+        values["HEAD_LOWEST"] = f"({head.softmax.lowest})"
+    elif head.kind != "argmax":
         values["HEAD_SHIFT"] = head.fixed.shift
         values["HEAD_MULTIPLIER"] = _array(head.fixed.multiplier)
         values["HEAD_BIAS"] = _array(head.fixed.bias)

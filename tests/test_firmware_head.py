@@ -50,6 +50,10 @@ CASES = {
     "scores": manifest("scores", IntType(-90000, 90000), scale=(0.00137,), offset=(0.4,), size=10),
     "large": manifest("scores", WORD, scale=(1.0,), size=3),
     "levels": manifest("scores", IntType(0, 3), scale=(0.25, 0.3, 0.35, 0.4), offset=(0.0, -0.1, 0.1, 0.0), size=4),
+    "kws int8": manifest("softmax_int8", BYTE, scale=(0.14469268918037415,)),
+    "steep int8": manifest("softmax_int8", BYTE, scale=(3.5,), size=5),
+    "flat int8": manifest("softmax_int8", IntType(0, 255), scale=(1e-4,), size=40),
+    "alone int8": manifest("softmax_int8", BYTE, scale=(0.1,), size=1),
     "index": manifest("argmax", IntType(0, 11), scale=(1.0,), size=1),
     "ad08": same_size(
         BYTE, IntType(-4000, 4000), 64, encoding=InputEncoding("int8", 0.25, 0.0), scale=0.0071, offset=-0.125

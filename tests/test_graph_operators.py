@@ -174,7 +174,7 @@ def test_graph() -> None:
         (("g", X, "z", (dense,)), "graph g: output 'z' is not produced by any node"),
         (("g", X, "y", (ArgMax("a", ("q",), "y"),)), "a: input 'q' is not produced by an earlier node"),
         (("g", X, "y", (dense, dense)), "d: output 'y' is produced twice"),
-        (("g", X, "y", (dense,), "best"), "graph g: head must be softmax, scores, mse or argmax, not 'best'"),
+        (("g", X, "y", (dense,), "best"), "graph g: head must be one of softmax, softmax_int8, scores, mse, argmax, not 'best'"),
     ):
         with pytest.raises(GraphError, match=f"^{re.escape(message)}$"):
             Graph(*arguments)  # type: ignore[arg-type]

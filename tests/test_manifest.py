@@ -85,7 +85,7 @@ def broken(change: dict[str, Any]) -> dict[str, Any]:
     [
         ({"schema": 7}, "schema must be 1, not 7; compile the model again"),
         ({"hash": "12"}, "hash must be 8 hexadecimal digits, not '12'"),
-        ({"head": "wheel"}, "head must be one of softmax, scores, mse, argmax, not 'wheel'"),
+        ({"head": "wheel"}, "head must be one of softmax, softmax_int8, scores, mse, argmax, not 'wheel'"),
         ({"task": ...}, "field task is missing"),
         ({"input.type.hi": ...}, "field input.type.hi is missing"),
         ({"input.type.hi": -200}, "input.type: IntType bounds must be ordered, not -128 > -200"),

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accel.frontends import onnx_file
+from accel.frontends import onnx_file, tflite
 from accel.frontends.errors import FrontendError
 from accel.frontends.interpreter import Encoding, interpret
 from accel.graph import Graph
+from accel.graph.graph import HEADS
 
-HEADS = ("softmax", "scores", "mse", "argmax")
-WAY_OUT = "export the model as QONNX or QCDQ ONNX"
+WAY_OUT = "export the model as QONNX or QCDQ ONNX, or convert it to int8 TFLite"
 #: Offset and bytes by which formats are told that are not read; what is none of these is taken for ONNX.
 UNREADABLE = {
-    (4, b"TFL3"): "TensorFlow Lite",
     (0, b"\x89HDF"): "HDF5 (Keras)",
     (0, b"PK\x03\x04"): "a zip archive (PyTorch or Keras)",
     (0, b"\x80\x02"): "a Python pickle (PyTorch)",
@@ -41,6 +40,8 @@ def load(
         raise FrontendError(f"cannot be opened ({error.strerror})", "check the path", file=str(path)) from error
     for (offset, magic), kind in UNREADABLE.items():
         if content[offset : offset + len(magic)] == magic:
-            raise FrontendError(f"is {kind}, not ONNX", WAY_OUT, file=str(path))
-    model = onnx_file.read(str(path), content)
-    return interpret(model, name=path.stem if name is None else name, encoding=encoding, head=head)
+            raise FrontendError(f"is {kind}, not ONNX or TFLite", WAY_OUT, file=str(path))
+    name = path.stem if name is None else name
+    if tflite.is_tflite(content):
+        return tflite.read(str(path), content, name=name, encoding=encoding, head=head)
+    return interpret(onnx_file.read(str(path), content), name=name, encoding=encoding, head=head)

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from accel.graph.graph import GraphError, Tensor
-from accel.graph.steps import Clip, Linear, Step, evaluate
+from accel.graph.steps import Clip, FixedPoint, Linear, Step, evaluate
 from accel.graph.types import IntType
 
 
@@ -46,6 +46,8 @@ class Activation:
         for step in self.steps:
             if isinstance(step, Linear):
                 sizes |= {step.scale.size, step.offset.size}
+            elif isinstance(step, FixedPoint):
+                sizes |= {step.multiplier.size, step.shift.size}
             elif isinstance(step, Clip):
                 sizes |= {bound.size for bound in (step.lo, step.hi) if bound is not None}
         return max(sizes)

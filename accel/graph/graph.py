@@ -12,6 +12,8 @@ import numpy as np
 
 from accel.graph.types import IntType
 
+HEADS = ("softmax", "softmax_int8", "scores", "mse", "argmax")
+
 
 class GraphError(ValueError):
     """A graph that breaks its own rules; names the node and the reason."""
@@ -69,8 +71,8 @@ class Graph:
     """A network on integers: one input, one output, operators in topological order.
 
     ``head`` is what the host or the soft CPU does with the output outside the timed part: ``"softmax"`` and
-    ``"scores"`` dequantize it with the output's affine, ``"mse"`` compares it with the input, ``"argmax"`` means the
-    output already is the index of the class.
+    ``"scores"`` dequantize it with the output's affine, ``"softmax_int8"`` is TFLite's own, ``"mse"`` compares it with
+    the input, ``"argmax"`` means the output already is the index of the class.
     """
 
     name: str
@@ -82,8 +84,8 @@ class Graph:
     tensors: dict[str, Tensor] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.head not in ("softmax", "scores", "mse", "argmax"):
-            raise GraphError(f"graph {self.name}: head must be softmax, scores, mse or argmax, not {self.head!r}")
+        if self.head not in HEADS:
+            raise GraphError(f"graph {self.name}: head must be one of {', '.join(HEADS)}, not {self.head!r}")
         tensors = {self.input.name: self.input}
         for op in self.operators:
             for needed in op.inputs:

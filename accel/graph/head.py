@@ -11,6 +11,9 @@ printed digit.
 from the largest ``t``. The whole part of the exponent is a shift, and each of the 24 highest bits of the fraction that
 is set multiplies by its root of one half (`ROOTS`). Probabilities are rounded to thousandths, halves up.
 
+*softmax_int8.* The softmax of TFLite's reference kernel (`accel.graph.softmax`), whose results are multiples of 1/256,
+rounded to thousandths, halves up: what a host reads tells one such result from another.
+
 *scores.* The reals, rounded to thousandths, halves up. Where one is negative the smallest ``t`` is subtracted from
 all, since the host divides by their sum: order and differences stay.
 
@@ -37,6 +40,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from accel.graph.graph import Affine, Graph, GraphError
+from accel.graph.softmax import SUM_BITS, Softmax
 from accel.graph.types import IntType
 
 if TYPE_CHECKING:
@@ -136,7 +140,9 @@ class Head:
             raise GraphError(
                 f"head argmax needs one non-negative index, not {self.output.elements} of {self.output.type}"
             )
-        if self.kind != "argmax":
+        if self.kind == "softmax_int8":
+            _ = self.softmax
+        elif self.kind != "argmax":
             _ = self.fixed
 
     @property
@@ -147,6 +153,19 @@ class Head:
     @property
     def factor(self) -> Fraction:
         return LOG2_E if self.kind == "softmax" else Fraction(1)
+
+    @cached_property
+    def softmax(self) -> Softmax:
+        """TFLite's softmax of the output."""
+        if len(self.output.scale) != 1 or self.output.type.levels > 256 or self.output.elements >= 2**SUM_BITS:
+            raise GraphError(
+                f"head softmax_int8 needs fewer than {2**SUM_BITS} outputs of 8 bits and one scale, not "
+                f"{self.output.elements} of {self.output.type} and {len(self.output.scale)} scales"
+            )
+        try:
+            return Softmax.of(self.output.scale[0])
+        except ValueError as error:
+            raise GraphError(f"head softmax_int8: {error}") from None
 
     @cached_property
     def fixed(self) -> Fixed:
@@ -182,6 +201,8 @@ class Head:
             raise GraphError(f"head {self.kind}: {len(q)} outputs, expected {self.output.elements}")
         if self.kind == "argmax":
             return [1000 * (c == q[0]) for c in range(self.classes)]
+        if self.kind == "softmax_int8":
+            return [((p + 128) * 1000 + 128) >> 8 for p in self.softmax(q)]
         t, shift = self.fixed(q), self.fixed.shift
         if self.kind == "mse":
             return [self._mse([int(v) for v in np.asarray(x).reshape(-1)], t)]

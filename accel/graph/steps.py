@@ -96,7 +96,54 @@ class Sign:
         return _each(lambda x: Fraction(1 if x >= 0 else -1), v)
 
 
-Step = Linear | Clip | Round | Sign
+@dataclass(frozen=True, eq=False)
+class FixedPoint:
+    """``v * multiplier / 2**(31 - shift)`` as TFLite's reference kernels round it; ``v`` is an integer.
+
+    That is twice (``MultiplyByQuantizedMultiplier``): ``v * 2**max(shift, 0) * multiplier / 2**31`` to the nearest
+    integer, halves upwards; then that over ``2**max(-shift, 0)``, halves away from zero. ``multiplier`` (0 to
+    2**31 - 1) and ``shift`` (-31 to 30) are arrays of int64 that broadcast against the values, channels innermost.
+    TFLite works on sums of 32 bits; whoever makes this step sees to it that they fit.
+    """
+
+    multiplier: np.ndarray
+    shift: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, array, least, most in (("multiplier", self.multiplier, 0, 2**31 - 1), ("shift", self.shift, -31, 30)):
+            if array.min() < least or array.max() > most:
+                raise ValueError(f"{name} must lie within {least}..{most}, not {array.min()}..{array.max()}")
+
+    def enclose(self, v: Interval) -> Interval:
+        lo, hi = np.ceil(v[0]), np.floor(v[1])  # the integers that v can be
+        down = self._of(lo)
+        up = down if v[0] is v[1] else self._of(hi)
+        return np.where(lo <= hi, down, np.nan), np.where(lo <= hi, up, np.nan)
+
+    def _of(self, x: np.ndarray) -> np.ndarray:
+        """For integers in float64; NaN where the product might leave 64 bits."""
+        left, right = np.maximum(self.shift, 0), np.maximum(-self.shift, 0)
+        fits = np.abs(x) <= 2.0**31 / 2.0**left
+        product = (np.where(fits, x, 0.0).astype(np.int64) << left) * self.multiplier
+        high = (product + (1 << 30)) >> 31
+        rounded = (high + ((1 << right) >> 1) - ((high < 0) & (right > 0))) >> right
+        return np.where(fits, rounded.astype(np.float64), np.nan)
+
+    def exact(self, v: np.ndarray, where: _Where) -> np.ndarray:
+        if any(x.denominator != 1 for x in v):
+            raise ValueError("a fixed-point multiplication is of integers only")
+        factors = zip(where(self.multiplier).tolist(), where(self.shift).tolist(), strict=True)
+        result = np.empty(v.shape, dtype=object)
+        result[:] = [Fraction(self._one(int(x), *factor)) for x, factor in zip(v, factors, strict=True)]
+        return result
+
+    @staticmethod
+    def _one(x: int, multiplier: int, shift: int) -> int:
+        high = ((x << max(shift, 0)) * multiplier + (1 << 30)) >> 31
+        return _outwards(Fraction(high, 1 << max(-shift, 0)), lambda m: math.floor(m + _HALF))
+
+
+Step = Linear | Clip | Round | Sign | FixedPoint
 
 
 def _half(x: np.ndarray, *, away: bool) -> np.ndarray:

@@ -11,7 +11,7 @@ void head_thousandths(uint64_t numbers[MODEL_RESULTS])
         numbers[c] = c == winner ? 1000 : 0;
 }
 
-#else
+#elif !defined(HEAD_SOFTMAX_INT8)
 
 static const int64_t multiplier[] = HEAD_MULTIPLIER;
 static const int64_t bias[] = HEAD_BIAS;
@@ -113,6 +113,91 @@ void head_thousandths(uint64_t numbers[MODEL_RESULTS])
     for (uint32_t c = 0; c < MODEL_RESULTS; c++)
         numbers[c] = (numbers[c] * 2000 + total) / (2 * total);
     let_win(numbers, first);
+}
+
+#elif defined(HEAD_SOFTMAX_INT8)
+
+/* As accel/graph/softmax.py: fixed point of 32 bits with 0 (Q0), 2 (Q2) or 5 (Q5) bits before the point. */
+enum { FRACTION = 26, SUM_BITS = 12, OUTPUT_BITS = 8 };
+
+/* exp(-2**i) for i = -2 to 4, Q0. */
+static const int32_t powers[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
+
+/* a * b / 2**31 to the nearest, halves up. */
+static int32_t high(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+}
+
+/* x / 2**bits to the nearest, halves away from zero. */
+static int32_t half_away(int64_t x, int bits)
+{
+    int64_t half = ((int64_t)1 << bits) >> 1;
+    return (int32_t)(x >= 0 ? (x + half) >> bits : -((half - x) >> bits));
+}
+
+static int32_t saturated(int64_t x)
+{
+    return x > INT32_MAX ? INT32_MAX : x < INT32_MIN ? INT32_MIN : (int32_t)x;
+}
+
+/* exp(x), Q0, of x in Q5 that is not positive. */
+static int32_t exponential(int32_t x)
+{
+    const int32_t eighth = 1895147668, third = 715827883, quarter = 1 << (FRACTION - 2);
+    if (x == 0)
+        return INT32_MAX;
+    int32_t rest = (x & (quarter - 1)) - quarter;
+    int32_t a = rest * 32 + (1 << 28);
+    int32_t square = high(a, a), cube = high(square, a), fourth = high(square, square);
+    int32_t series = half_away(high(half_away(fourth, 2) + cube, third) + square, 1);
+    int32_t result = eighth + high(eighth, a + series);
+    for (uint32_t i = 0; i < sizeof powers / sizeof powers[0]; i++)
+        if ((rest - x) >> (FRACTION - 2 + i) & 1)
+            result = high(result, powers[i]);
+    return result;
+}
+
+/* 1 / (1 + x), Q0, of x in Q0. */
+static int32_t reciprocal(int32_t x)
+{
+    int32_t half = (int32_t)(((int64_t)x + INT32_MAX + 1) >> 1);
+    int32_t guess = 1515870810 + high(half, -1010580540); /* 48/17 - 32/17 * half, Q2 */
+    for (int i = 0; i < 3; i++) {
+        int32_t error = (1 << 29) - high(half, guess);
+        guess += saturated((int64_t)high(guess, error) * 4);
+    }
+    return saturated((int64_t)guess * 2);
+}
+
+/* The class weighs nothing, or exp(distance), Q0. */
+static int32_t weight(int32_t distance)
+{
+    if (distance < HEAD_LOWEST)
+        return -1;
+    return exponential(high(distance * (int32_t)(UINT32_C(1) << HEAD_SHIFT), HEAD_MULTIPLIER));
+}
+
+void head_thousandths(uint64_t numbers[MODEL_RESULTS])
+{
+    int32_t top = device_output(0), total = 0;
+    for (uint32_t c = 1; c < MODEL_RESULTS; c++)
+        if (device_output(c) > top)
+            top = device_output(c);
+    for (uint32_t c = 0; c < MODEL_RESULTS; c++) {
+        int32_t power = weight(device_output(c) - top);
+        total += power < 0 ? 0 : half_away(power, SUM_BITS);
+    }
+    int headroom = 0;
+    while (!((uint32_t)total << headroom & UINT32_C(0x80000000)))
+        headroom++;
+    int32_t scale = reciprocal((int32_t)(((uint32_t)total << headroom) - UINT32_C(0x80000000)));
+    int drop = SUM_BITS - headroom + 31 - OUTPUT_BITS;
+    for (uint32_t c = 0; c < MODEL_RESULTS; c++) {
+        int32_t power = weight(device_output(c) - top);
+        int32_t steps = power < 0 ? 0 : half_away(high(scale, power), drop);
+        numbers[c] = ((uint64_t)(steps > 255 ? 255 : steps) * 1000 + 128) >> 8;
+    }
 }
 
 #elif defined(HEAD_SCORES)
