@@ -9,7 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel.dataflow.pipeline import Activation, AddNode, ArgMaxNode, ArrayNode, Node, Pipeline, Stream, TableNode
+from accel.dataflow.pipeline import (
+    Activation,
+    AddNode,
+    ArgMaxNode,
+    ArrayNode,
+    Node,
+    Pipeline,
+    PoolNode,
+    Stream,
+    TableNode,
+)
 from accel.graph import Add, Table, Threshold
 
 TREE_RADIX = 4
@@ -96,8 +106,13 @@ def window_latency(inputs: int) -> int:
     return ADDRESS + MULTIPLY + tree_stages(inputs) + ACCUMULATE
 
 
-POOL_LATENCY = ADDRESS + POOL_READ + ACCUMULATE
-"""The same of a pool whose windows overlap."""
+def pool_latency(node: PoolNode) -> int:
+    """Cycles from a window's last step (from its last beat, where windows do not overlap) to the result FIFO.
+
+    Without an activation nothing stands between the results and the FIFO.
+    """
+    results = ADDRESS + POOL_READ + ACCUMULATE if node.overlaps else ROW_POOL
+    return results + (0 if node.activation is None else unit_latency_alone(node.activation))
 
 
 def lent_places(latency: int, beats: int, interval: int) -> int:

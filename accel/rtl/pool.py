@@ -5,10 +5,9 @@ Windows that overlap are read from a line buffer, an element of the kernel a ste
 Others need none. A row of running results, one for each output column and channel, takes each beat as it comes: a beat
 accepted in cycle ``c`` waits in a register in ``c + 1``, meets the running result of its window, and what comes out is
 a register's value in ``c + ROW_POOL``. If it was the window's last pixel, that goes through the activation unit, if
-there is one, and enters the result FIFO in ``c + ROW_POOL + unit_latency_alone`` (or ``c + ROW_POOL`` without an
-activation); ``output.valid`` shows it ``FIFO`` later. Such a beat, and no other, waits for a place in that FIFO, of
-``lent_places(latency, 1, 1)``, ``latency`` being that from ``c`` to the FIFO: ``input.ready`` is low in ``c`` if the
-next beat ends a window and as many were accepted up to ``c - 1`` beyond those that left up to ``c - 1``.
+there is one, and enters the result FIFO in ``c + pool_latency``; ``output.valid`` shows it ``FIFO`` later. Such a beat,
+and no other, waits for a place in that FIFO, of ``lent_places(pool_latency, 1, 1)``: ``input.ready`` is low in ``c`` if
+the next beat ends a window and as many such beats were accepted up to ``c - 1`` beyond those that left up to ``c - 1``.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.pipeline import PoolNode
-from accel.dataflow.timing import ADDRESS, POOL_LATENCY, POOL_READ, ROW_POOL
+from accel.dataflow.timing import ADDRESS, POOL_READ, pool_latency
 from accel.graph import GraphError, MaxPool, Tensor
 from accel.rtl.activate import Activate, numbers
 from accel.rtl.plan import Code
@@ -52,8 +51,7 @@ class PoolUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.activate = activate = self.activate
-        through, interval = (POOL_LATENCY, self.node.window.taps) if self.node.overlaps else (ROW_POOL, 1)
-        latency = through + activate.latency
+        latency, interval = pool_latency(self.node), self.node.window.taps if self.node.overlaps else 1
         m.submodules.results = results = LendingFIFO(
             data.ArrayLayout(element(self.node.sink.type), self.lanes), latency=latency, interval=interval
         )

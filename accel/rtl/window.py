@@ -18,8 +18,7 @@ frames; a pixel of ``channels`` is ``words = channels / lanes`` beats.
 * With its last step in ``s`` a tile's sums are there in ``f = s + window_latency(products of a neuron in a step)``.
   Its ``i``-th beat enters the result FIFO in ``f + i + FETCH + unit_latency_alone`` (of the activation), which is
   ``latency`` cycles after ``s`` for the first, and ``output.valid`` shows it ``FIFO`` later, or when all beats before
-  it have left. A tile of a pool has one beat, which enters the FIFO in ``s + POOL_LATENCY + unit_latency_alone``, or in
-  ``s + POOL_LATENCY`` when it has no activation.
+  it have left. A tile of a pool has one beat, which enters the FIFO in ``s + pool_latency``.
 
 A beat is written at the end of the cycle after the one in which it was accepted, and read, at the earliest, at the end
 of the second cycle after the first step that may see it: after the write. What a last step reads in ``s + ADDRESS`` is
