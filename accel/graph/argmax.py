@@ -12,16 +12,16 @@ from accel.graph.types import IntType
 
 @dataclass(frozen=True)
 class ArgMax:
-    """``y = min{c : x[c] = max x}``, a tensor of shape (1,)."""
+    """``y = min{c : x[c] = max x}``, a tensor of shape (1,). ``x`` is a vector or an image of one pixel."""
 
     name: str
     inputs: tuple[str, ...]
     output: str
 
     def infer(self, x: Tensor) -> Tensor:
-        if len(x.shape) != 1:
-            raise GraphError(f"{self.name}: ArgMax needs a vector, not shape {x.shape}")
-        return Tensor(self.output, (1,), IntType(0, x.shape[0] - 1))
+        if x.size != x.shape[-1]:
+            raise GraphError(f"{self.name}: ArgMax needs a vector or an image of one pixel, not shape {x.shape}")
+        return Tensor(self.output, (1,), IntType(0, x.size - 1))
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        return np.argmax(x, axis=-1)[..., None].astype(np.int64)
+        return np.argmax(x.reshape(len(x), -1), axis=-1)[:, None].astype(np.int64)

@@ -32,11 +32,11 @@ class MaxPool:
     window: Window
 
     def infer(self, x: Tensor) -> Tensor:
-        top, left, bottom, right = self.window.pads
-        (eh, ew) = self.window.extent
-        if max(top, bottom) >= eh or max(left, right) >= ew:
-            raise GraphError(f"{self.name}: pads {self.window.pads} leave windows of {eh} x {ew} without a pixel")
-        return Tensor(self.output, pooled_shape(self.name, self.window, x), x.type)
+        shape = pooled_shape(self.name, self.window, x)
+        if not self.window.sees_everywhere(*x.shape[:2]):
+            (kh, kw), pads = self.window.kernel, self.window.pads
+            raise GraphError(f"{self.name}: pads {pads} leave windows of {kh} x {kw} without a pixel")
+        return Tensor(self.output, shape, x.type)
 
     def run(self, x: np.ndarray) -> np.ndarray:
         return self.window.patches(x, np.iinfo(np.int64).min).max(axis=(3, 4))

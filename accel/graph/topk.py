@@ -12,7 +12,10 @@ from accel.graph.types import IntType
 
 @dataclass(frozen=True)
 class TopK:
-    """The indices of the ``k`` largest channels, largest first, the lower index first among equals; shape (k,)."""
+    """The indices of the ``k`` largest channels, largest first, the lower index first among equals; shape (k,).
+
+    ``x`` is a vector or an image of one pixel.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -20,9 +23,9 @@ class TopK:
     k: int
 
     def infer(self, x: Tensor) -> Tensor:
-        if len(x.shape) != 1 or not 1 <= self.k <= x.shape[0]:
+        if x.size != x.shape[-1] or not 1 <= self.k <= x.size:
             raise GraphError(f"{self.name}: the {self.k} largest cannot be taken of a tensor of shape {x.shape}")
-        return Tensor(self.output, (self.k,), IntType(0, x.shape[0] - 1))
+        return Tensor(self.output, (self.k,), IntType(0, x.size - 1))
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        return np.argsort(-x, axis=-1, kind="stable")[..., : self.k].astype(np.int64)
+        return np.argsort(-x.reshape(len(x), -1), axis=-1, kind="stable")[:, : self.k].astype(np.int64)

@@ -51,6 +51,15 @@ class Window:
             )
         return rows, columns
 
+    def sees_everywhere(self, height: int, width: int) -> bool:
+        """Whether no output pixel sees the padding only."""
+        for axis, (size, count) in enumerate(zip((height, width), self.output(height, width), strict=True)):
+            first = np.arange(count)[:, None] * self.stride[axis] - self.pads[axis]
+            rows = first + np.arange(self.kernel[axis]) * self.dilation[axis]
+            if not ((rows >= 0) & (rows < size)).any(axis=1).all():
+                return False
+        return True
+
     def patches(self, x: np.ndarray, pad_value: int) -> np.ndarray:
         """What each output pixel sees: shape (batch, rows, columns, kernel height, kernel width, channels).
 

@@ -17,7 +17,8 @@ class Breakpoints:
 
     ``points``, int64 of shape (C, out.levels - 1): the smallest input at which the output has taken the first, second,
     … step away from the level at its left end: ``out.lo`` upwards, or ``out.hi`` downwards where ``falling[c]``. It is
-    ``lo[c]`` where the output starts beyond that step, ``hi[c] + 1`` where it never gets there.
+    ``lo[c]`` where the output starts beyond that step, ``hi[c] + 1`` where it never gets there. ``before``, of the same
+    shape, holds the largest reachable input at which the step has not been taken; left out, it is ``points - 1``.
     """
 
     points: np.ndarray
@@ -25,6 +26,7 @@ class Breakpoints:
     hi: np.ndarray
     falling: np.ndarray
     out: IntType
+    before: np.ndarray | None = None
 
 
 def breakpoints(activation: Activation, lo: np.ndarray, hi: np.ndarray) -> Breakpoints:

@@ -48,10 +48,11 @@ def multiply_shift(steps: Breakpoints, *, most_bits: int = MOST_BITS) -> Multipl
 class _Demands:
     """What rising functions ask of sums ``x * m + b``; arrays of shape (C, levels - 1).
 
-    ``level`` is to be reached at ``x = at`` where ``reached``, and not yet at ``x = at - 1`` where ``held``.
+    ``level`` is to be reached at ``x = at`` where ``reached``, and not yet at ``x = before`` where ``held``.
     """
 
     at: np.ndarray
+    before: np.ndarray
     level: np.ndarray
     reached: np.ndarray
     held: np.ndarray
@@ -60,20 +61,22 @@ class _Demands:
         """The least and the greatest bias for the multipliers ``m``; all three of shape (C,)."""
         least_sum = (self.level << shift) + (self.level & 1 if ties_to_even else 0)  # ties do not reach odd levels
         least = np.where(self.reached, least_sum - self.at * m[:, None], -FAR).max(axis=1, initial=-FAR)
-        most = np.where(self.held, least_sum - 1 - (self.at - 1) * m[:, None], FAR).min(axis=1, initial=FAR)
+        most = np.where(self.held, least_sum - 1 - self.before * m[:, None], FAR).min(axis=1, initial=FAR)
         return least, most
 
     def of(self, channels: np.ndarray) -> _Demands:
-        return _Demands(*(array[channels] for array in (self.at, self.level, self.reached, self.held)))
+        return _Demands(*(array[channels] for array in (self.at, self.before, self.level, self.reached, self.held)))
 
 
 def _demands(steps: Breakpoints) -> _Demands:
-    """Falling functions are turned round: they rise with ``-x``, and reach at ``1 - point`` what they lost at point."""
+    """Falling functions are turned round: they rise with ``-x``, and reach at ``-before`` what they lost at point."""
     falling = steps.falling[:, None]
+    before = steps.points - 1 if steps.before is None else steps.before
     number = np.arange(1, steps.out.levels)
     below, above = steps.points <= steps.hi[:, None], steps.points > steps.lo[:, None]
     return _Demands(
-        at=np.where(falling, 1 - steps.points, steps.points),
+        at=np.where(falling, -before, steps.points),
+        before=np.where(falling, -steps.points, before),
         level=np.where(falling, steps.out.hi - number + 1, steps.out.lo + number),
         reached=np.where(falling, above, below),
         held=np.where(falling, below, above),
