@@ -29,14 +29,14 @@ class Activate(wiring.Component):
 
     Beat ``b`` of a frame uses the constants of ``phase`` ``b % phases``, in which lane ``i`` has channel
     ``(b * lanes + i) % channels``. ``phase`` comes in one cycle, the numbers ``x`` in the next, the elements ``y`` of
-    type ``sink`` follow ``latency`` cycles after ``x``; a beat every cycle.
+    type ``sink`` follow ``latency`` cycles after ``x``; a beat every cycle. ``name`` is the node's, for errors.
     """
 
-    def __init__(self, function: Activation | None, *, kind: IntType, sink: IntType, lanes: int) -> None:
+    def __init__(self, name: str, function: Activation | None, *, kind: IntType, sink: IntType, lanes: int) -> None:
         self.function, self.kind, self.sink, self.lanes = function, kind, sink, lanes
         out = kind if function is None else function.out
         if out != sink:
-            raise GraphError(f"{function.name if function else 'a sum'} gives {out}, but its sink takes {sink}")
+            raise GraphError(f"{name}: gives {out}, but its sink takes {sink}")
         self.channels = 1
         if function is not None:
             constants = function.thresholds if isinstance(function, Threshold) else function.multiplier

@@ -26,7 +26,8 @@ class AddUnit(wiring.Component):
         if len({(s.lanes, s.elements) for s in (*node.sources, node.sink)}) != 1:
             raise GraphError(f"{node.name}: all its streams must have the same lanes and elements")
         self.node = node
-        self.kind = node.add.bounds(node.first.type, node.second.type)
+        kind = node.add.bounds(node.first.type, node.second.type)
+        self.activate = Activate(node.name, node.activation, kind=kind, sink=node.sink.type, lanes=node.sink.lanes)
         inputs = {f"input{i}": In(signature(source)) for i, source in enumerate(node.sources)}
         super().__init__(inputs | {"output": Out(signature(node.sink))})
 
@@ -34,7 +35,7 @@ class AddUnit(wiring.Component):
         m = Module()
         node, lanes, stages = self.node, self.node.sink.lanes, add_stages(self.node.add)
         inputs = (self.input0, self.input1)
-        m.submodules.activate = activate = Activate(node.activation, kind=self.kind, sink=node.sink.type, lanes=lanes)
+        m.submodules.activate = activate = self.activate
         latency = stages + activate.latency
         m.submodules.results = results = LendingFIFO(data.ArrayLayout(element(node.sink.type), lanes), latency=latency)
         beat, phase = Signal(range(node.sink.beats)), Signal(range(activate.phases))

@@ -27,8 +27,11 @@ from accel.rtl.add import AddUnit
 from accel.rtl.argmax import ArgMaxUnit
 from accel.rtl.array import DenseArray
 from accel.rtl.concat import ConcatUnit
+from accel.rtl.conv import ConvUnit
+from accel.rtl.depthwise import DepthwiseUnit
 from accel.rtl.fifo import StreamFIFO
 from accel.rtl.fork import Fork
+from accel.rtl.pool import PoolUnit
 from accel.rtl.repack import Repack
 from accel.rtl.resize import PadUnit, UpsampleUnit
 from accel.rtl.streams import signature
@@ -42,16 +45,10 @@ def gateware(node: Node) -> wiring.Component:
         case ArrayNode():
             return DenseArray(node)
         case ConvNode():
-            from accel.rtl.conv import ConvUnit  # noqa: PLC0415
-
             return ConvUnit(node)
         case DepthwiseNode():
-            from accel.rtl.depthwise import DepthwiseUnit  # noqa: PLC0415
-
             return DepthwiseUnit(node)
         case PoolNode():
-            from accel.rtl.pool import PoolUnit  # noqa: PLC0415
-
             return PoolUnit(node)
         case AddNode():
             return AddUnit(node)

@@ -60,7 +60,7 @@ class UpsampleUnit(wiring.Component):
     Beats are written as they come while there is room. Those of the output are read in order, a beat a cycle, each as
     soon as it has been written: `accel.dataflow.timing.UPSAMPLE` cycles after it was taken it can leave. In the last
     of the rows that are made of one, a beat gives up its place when it is read for the last time, and the next row is
-    written behind it.
+    written behind it. Full rate with rows of two beats or more.
     """
 
     def __init__(self, node: UpsampleNode) -> None:

@@ -34,7 +34,7 @@ class TableUnit(wiring.Component):
         if isinstance(function, Table):
             self.phases = len(function.values) // gcd(len(function.values), lanes)
         else:
-            self.activate = Activate(function, kind=node.source.type, sink=node.sink.type, lanes=lanes)
+            self.activate = Activate(node.name, function, kind=node.source.type, sink=node.sink.type, lanes=lanes)
             self.phases = self.activate.phases
         super().__init__({"input": In(signature(node.source)), "output": Out(signature(node.sink))})
 
