@@ -40,9 +40,13 @@ class Linear:
     def _enclosed(self) -> tuple[Interval, Interval]:
         return enclose(self.scale), enclose(self.offset)
 
+    @cached_property
+    def _only_adds(self) -> bool:
+        return all(factor == 1 for factor in self.scale.flat)
+
     def enclose(self, v: Interval) -> Interval:
         scale, offset = self._enclosed
-        return _add(_multiply(v, scale), offset)
+        return _add(v if self._only_adds else _multiply(v, scale), offset)
 
     def exact(self, v: np.ndarray, where: _Where) -> np.ndarray:
         return v * where(self.scale) + where(self.offset)
@@ -55,10 +59,14 @@ class Clip:
     lo: np.ndarray | None = None
     hi: np.ndarray | None = None
 
+    @cached_property
+    def _enclosed(self) -> tuple[Interval | None, ...]:
+        return tuple(None if bound is None else enclose(bound) for bound in (self.lo, self.hi))
+
     def enclose(self, v: Interval) -> Interval:
-        for bound, choose in ((self.lo, np.maximum), (self.hi, np.minimum)):
+        for bound, choose in zip(self._enclosed, (np.maximum, np.minimum), strict=True):
             if bound is not None:
-                v = tuple(choose(*pair) for pair in zip(v, enclose(bound), strict=True))  # type: ignore[assignment]
+                v = _on_both(choose, v, bound)
         return v
 
     def exact(self, v: np.ndarray, where: _Where) -> np.ndarray:
@@ -78,7 +86,8 @@ class Round:
 
     def enclose(self, v: Interval) -> Interval:
         on_floats = ROUNDING[self.mode][0]
-        return on_floats(v[0]), on_floats(v[1])
+        lo = on_floats(v[0])
+        return lo, lo if v[0] is v[1] else on_floats(v[1])
 
     def exact(self, v: np.ndarray, where: _Where) -> np.ndarray:
         on_fraction = ROUNDING[self.mode][1]
@@ -116,9 +125,9 @@ class FixedPoint:
 
     def enclose(self, v: Interval) -> Interval:
         lo, hi = np.ceil(v[0]), np.floor(v[1])  # the integers that v can be
-        down = self._of(lo)
-        up = down if v[0] is v[1] else self._of(hi)
-        return np.where(lo <= hi, down, np.nan), np.where(lo <= hi, up, np.nan)
+        whole = lo <= hi
+        down = np.where(whole, self._of(lo), np.nan)
+        return (down, down) if v[0] is v[1] else (down, np.where(whole, self._of(hi), np.nan))
 
     def _of(self, x: np.ndarray) -> np.ndarray:
         """For integers in float64; NaN where the product might leave 64 bits."""
@@ -244,9 +253,16 @@ def _compare(exact: Fraction, rounded: float) -> int:
 
 def _outside(rounded: np.ndarray, error: np.ndarray) -> Interval:
     """The interval around ``rounded + error``, of which only the sign of ``error`` is sure. NaN is an unknown error."""
+    if not error.any():
+        return rounded, rounded
     down = np.where(error >= 0, rounded, np.nextafter(rounded, -np.inf))
     up = np.where(error <= 0, rounded, np.nextafter(rounded, np.inf))
     return down, up
+
+
+def _on_both(function: Callable, v: Interval, w: Interval) -> Interval:
+    lo = function(v[0], w[0])
+    return lo, lo if v[0] is v[1] and w[0] is w[1] else function(v[1], w[1])
 
 
 def _add(v: Interval, w: Interval) -> Interval:
@@ -257,7 +273,8 @@ def _add(v: Interval, w: Interval) -> Interval:
         other = total - a
         return _outside(total, (a - (total - other)) + (b - other))
 
-    return bounds(v[0], w[0])[0], bounds(v[1], w[1])[1]
+    lower = bounds(v[0], w[0])
+    return lower if v[0] is v[1] and w[0] is w[1] else (lower[0], bounds(v[1], w[1])[1])
 
 
 def _multiply(v: Interval, w: Interval) -> Interval:
