@@ -10,17 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from accel.dataflow.assemble import assemble
-from accel.dataflow.budget import Budget, Cost
+from accel.dataflow.budget import RESOURCES, Budget, Cost
 from accel.dataflow.candidates import OUTPUT_LANES, Item, Pins
 from accel.dataflow.cost import resources
-from accel.dataflow.folding import fold
-from accel.dataflow.network import choose, end_of
+from accel.dataflow.fifos import Sized, size
+from accel.dataflow.folding import FoldingError, fold
+from accel.dataflow.network import choose
 from accel.dataflow.node_cost import fifo_cost, resources_of
 from accel.dataflow.parts import Part, parts
-from accel.dataflow.pipeline import AddNode, ArrayNode, ConcatNode, Layer, Link, Node, Pipeline, Stream
+from accel.dataflow.pipeline import ArrayNode, Layer, Node, Pipeline, Stream
+from accel.dataflow.tokens import measure
 from accel.graph import ArgMax, Dense, Graph, GraphError, IntType, Requantize, Table, Threshold
 
 OBJECTIVES = ("latency", "area")
+TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -75,34 +78,49 @@ def build(
         streams[0] = Stream(streams[0].elements, streams[0].type, input_lanes(graph.input.type))
         folding = fold(graph.name, items, streams, budget=budget, pins=pins)
         latency = streams[0].beats + sum(cost.cycles for cost in folding.costs)
-        interval = max(streams[0].beats, *(node.steps for node in folding.nodes if isinstance(node, ArrayNode)))
-        return Built(Pipeline(graph, folding.nodes), folding.costs, folding.binding, latency, interval)
+        found = Pipeline(graph, folding.nodes)
+        return Built(found, folding.costs, folding.binding, latency, measure(found).interval)
     return build_network(graph, parts(graph), budget=budget, rate=rate, pins=pins or {})
 
 
 def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: int | None, pins: Pins) -> Built:
-    """Fold what is no chain of dense layers."""
+    """Fold what is no chain of dense layers, and size its FIFOs.
+
+    What these and the repacks take is known only afterwards; if it is too much, folding has to do with as much less.
+    """
     lanes = input_lanes(graph.input.type)
     beats = -(-graph.input.size // lanes)
-    chosen = choose(graph.name, some, budget=budget, pins=pins, beats=beats, rate=rate)
-    nodes = [option.node for option in chosen.options]
-    found = assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES)
-    found = found.with_depths(ample(found))
-    costs = tuple(price(node) for node in found.nodes)
+    left = budget
+    for _ in range(TRIES):
+        chosen = choose(graph.name, some, budget=left, pins=pins, beats=beats, rate=rate)
+        nodes = [option.node for option in chosen.options]
+        sized = size(assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES))
+        built = finished(sized, chosen.binding)
+        if built.total.fits(budget):
+            return built
+        over = {r: max(getattr(built.total, r) - getattr(budget, r), 0) for r in RESOURCES}
+        left = replace(left, **{r: max(getattr(left, r) - more, 0) for r, more in over.items()})
+    raise FoldingError(
+        f"{graph.name} does not fit the budget {budget.name} with its FIFOs: "
+        + ", ".join(f"{over[r]:g} {r} too many" for r in RESOURCES if over[r])
+    )
+
+
+def finished(sized: Sized, binding: str | None) -> Built:
+    """A sized pipeline with its costs; a node's cycles are those by which it ends after what it takes from."""
+    found, measured = sized.pipeline, sized.measured
+
+    def delay(node: Node) -> int:
+        return measured.ends[node.name] - max(measured.ends[link.producer] for link in found.inputs(node.name))
+
+    costs = tuple(replace(price(node), cycles=delay(node)) for node in found.nodes)
     fifos = tuple(fifo_cost(found.stream(link), link.depth) for link in found.links)
-    latency, interval = end_of(some, chosen.options, beats), max(option.work for option in chosen.options)
-    return Built(found, costs, chosen.binding, latency, interval, fifos)
+    return Built(found, costs, binding, measured.latency, measured.interval, fifos)
 
 
 def price(node: Node) -> Cost:
     """What a node of a network takes of a device."""
     return resources(node) if isinstance(node, ArrayNode) else resources_of(node)
-
-
-def ample(found: Pipeline) -> dict[Link, int]:
-    """Depths with which no branch ever waits for another one: a frame, where branches meet."""
-    meeting = {node.name for node in found.nodes if isinstance(node, AddNode | ConcatNode)}
-    return {link: found.stream(link).beats for link in found.links if link.consumer in meeting}
 
 
 def is_chain(graph: Graph) -> bool:
