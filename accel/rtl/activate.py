@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import gcd
 
 import numpy as np
@@ -24,61 +25,33 @@ def numbers(kind: IntType) -> Shape:
     return signed(width) if kind.signed else unsigned(max(width - 1, 1))
 
 
-class Activate(wiring.Component):
-    """The activation of ``lanes`` neighbouring numbers of type ``kind`` at once; without one they pass as they are.
+@dataclass(frozen=True)
+class ActivationPlan:
+    """Constants of an activation of ``lanes`` neighbouring numbers of type ``kind`` at once.
 
-    Beat ``b`` of a frame uses the constants of ``phase`` ``b % phases``, in which lane ``i`` has channel
-    ``(b * lanes + i) % channels``. ``phase`` comes in one cycle, the numbers ``x`` in the next, the elements ``y`` of
-    type ``sink`` follow ``latency`` cycles after ``x``; a beat every cycle. ``name`` is the node's, for errors.
+    Beat ``b`` of a frame uses those of ``phase`` ``b % phases``, in which lane ``i`` has channel
+    ``(b * lanes + i) % channels``.
     """
 
-    def __init__(self, name: str, function: Activation | None, *, kind: IntType, sink: IntType, lanes: int) -> None:
-        self.function, self.kind, self.sink, self.lanes = function, kind, sink, lanes
-        out = kind if function is None else function.out
-        if out != sink:
-            raise GraphError(f"{name}: gives {out}, but its sink takes {sink}")
-        self.channels = 1
-        if function is not None:
-            constants = function.thresholds if isinstance(function, Threshold) else function.multiplier
-            self.channels = len(constants)
-        self.phases = self.channels // gcd(self.channels, lanes)
-        self.latency = 0 if function is None else unit_latency_alone(function)
-        super().__init__(
-            {
-                "phase": In(range(self.phases)),
-                "x": In(data.ArrayLayout(numbers(kind), lanes)),
-                "y": Out(data.ArrayLayout(element(sink), lanes)),
-            }
-        )
+    function: Activation | None
+    kind: IntType
+    lanes: int
 
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        function = self.function
-        if function is None:
-            for i in range(self.lanes):
-                m.d.comb += self.y[i].eq(self.x[i] > 0 if self.sink.is_bipolar else self.x[i])
-            return m
-        if isinstance(function, Threshold):
-            image = self.thresholds(function)
-            unit_: ThresholdUnit | RequantizeUnit
-            unit_ = SearchThreshold(image) if unit(function) == "search" else ParallelThreshold(image)
-            # levels count from the lowest one of the function, codes from the lowest one of the type
-            code = Code.of(self.sink)
-            offset = (function.out.lo - code.base) // code.step
-        else:
-            offset = 0
-            unit_ = RequantizeUnit(self.requantization(function), width=signed_width(self.kind.lo, self.kind.hi))
-        m.submodules.unit = unit_
-        m.d.comb += unit_.address.eq(self.phase)
-        for i in range(self.lanes):
-            bits = Signal(self.sink.width, name=f"y{i}")
-            value: Value = unit_.y[i] + Const(offset)
-            m.d.comb += [unit_.x[i].eq(self.x[i]), bits.eq(value), self.y[i].eq(flip_sign(bits, self.sink))]
-        return m
+    @property
+    def channels(self) -> int:
+        if self.function is None:
+            return 1
+        constants = self.function.thresholds if isinstance(self.function, Threshold) else self.function.multiplier
+        return len(constants)
 
+    @property
+    def phases(self) -> int:
+        return self.channels // gcd(self.channels, self.lanes)
+
+    @property
     def channel(self) -> np.ndarray:
         """The channel of each phase and lane, shape (phases, lanes)."""
-        return channel(self.phases, self.lanes, self.channels)
+        return channel_of(self.phases, self.lanes, self.channels)
 
     def thresholds(self, function: Threshold) -> ThresholdImage:
         """Thresholds on the numbers themselves."""
@@ -92,7 +65,7 @@ class Activate(wiring.Component):
         falling = np.asarray(function.falling, dtype=bool)
         bounded = np.clip(function.thresholds, self.kind.lo, self.kind.hi + 1)
         rows = upright(bounded, falling, steps=steps, never=(1 << (width - 1)) - 1)
-        return ThresholdImage(rows[self.channel()], falling[self.channel()], width)
+        return ThresholdImage(rows[self.channel], falling[self.channel], width)
 
     def requantization(self, function: Requantize) -> RequantizeImage:
         """Multipliers and biases of the numbers themselves."""
@@ -101,7 +74,7 @@ class Activate(wiring.Component):
         if max(abs(int(end)) for end in ends) >= 1 << 62:
             raise GraphError(f"{function.name}: products of more than 62 bits")
         width = signed_width(int(ends.min()), int(ends.max()))
-        at = self.channel()
+        at = self.channel
         return RequantizeImage(function.multiplier[at], function.bias[at], function.shift, width, [function])
 
     def images(self) -> dict[str, list[int]]:
@@ -111,6 +84,54 @@ class Activate(wiring.Component):
         return {} if self.function is None else {"requantization": self.requantization(self.function).words()}
 
 
-def channel(phases: int, lanes: int, channels: int) -> np.ndarray:
+class Activate(wiring.Component):
+    """The activation of neighbouring numbers of type ``kind``, as `ActivationPlan` has it; None: they pass as they are.
+
+    ``phase`` comes in one cycle, the numbers ``x`` in the next, the elements ``y`` of type ``sink`` follow ``latency``
+    cycles after ``x``; a beat every cycle. ``name`` is the node's, for errors.
+    """
+
+    def __init__(self, name: str, function: Activation | None, *, kind: IntType, sink: IntType, lanes: int) -> None:
+        out = kind if function is None else function.out
+        if out != sink:
+            raise GraphError(f"{name}: gives {out}, but its sink takes {sink}")
+        self.plan, self.sink = ActivationPlan(function, kind, lanes), sink
+        self.phases = self.plan.phases
+        self.latency = 0 if function is None else unit_latency_alone(function)
+        super().__init__(
+            {
+                "phase": In(range(self.phases)),
+                "x": In(data.ArrayLayout(numbers(kind), lanes)),
+                "y": Out(data.ArrayLayout(element(sink), lanes)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        plan, function = self.plan, self.plan.function
+        if function is None:
+            for i in range(plan.lanes):
+                m.d.comb += self.y[i].eq(self.x[i] > 0 if self.sink.is_bipolar else self.x[i])
+            return m
+        unit_: ThresholdUnit | RequantizeUnit
+        offset = 0
+        if isinstance(function, Threshold):
+            image = plan.thresholds(function)
+            unit_ = SearchThreshold(image) if unit(function) == "search" else ParallelThreshold(image)
+            # levels count from the lowest one of the function, codes from the lowest one of the type
+            code = Code.of(self.sink)
+            offset = (function.out.lo - code.base) // code.step
+        else:
+            unit_ = RequantizeUnit(plan.requantization(function), width=signed_width(plan.kind.lo, plan.kind.hi))
+        m.submodules.unit = unit_
+        m.d.comb += unit_.address.eq(self.phase)
+        for i in range(plan.lanes):
+            bits = Signal(self.sink.width, name=f"y{i}")
+            value: Value = unit_.y[i] + Const(offset)
+            m.d.comb += [unit_.x[i].eq(self.x[i]), bits.eq(value), self.y[i].eq(flip_sign(bits, self.sink))]
+        return m
+
+
+def channel_of(phases: int, lanes: int, channels: int) -> np.ndarray:
     """The channel of each phase and lane, shape (phases, lanes)."""
     return (np.arange(phases)[:, None] * lanes + np.arange(lanes)) % channels

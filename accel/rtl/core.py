@@ -23,6 +23,8 @@ from accel.dataflow.pipeline import (
     TopKNode,
     UpsampleNode,
 )
+from accel.graph import Requantize, Table, Tensor, Threshold
+from accel.rtl.activate import ActivationPlan
 from accel.rtl.add import AddUnit
 from accel.rtl.argmax import ArgMaxUnit
 from accel.rtl.array import DenseArray
@@ -31,11 +33,12 @@ from accel.rtl.conv import ConvUnit
 from accel.rtl.depthwise import DepthwiseUnit
 from accel.rtl.fifo import StreamFIFO
 from accel.rtl.fork import Fork
+from accel.rtl.images import images
 from accel.rtl.pool import PoolUnit
 from accel.rtl.repack import Repack
 from accel.rtl.resize import PadUnit, UpsampleUnit
 from accel.rtl.streams import signature
-from accel.rtl.table import TableUnit
+from accel.rtl.table import TableUnit, words
 from accel.rtl.topk import TopKUnit
 
 
@@ -66,6 +69,25 @@ def gateware(node: Node) -> wiring.Component:
             return TopKUnit(node)
         case RepackNode():
             return Repack(node.source, node.sink)
+
+
+def memories(node: Node) -> dict[str, list[int]]:
+    """The read-only memories of a node by name, a number a word, as its gateware has them."""
+    match node:
+        case ArrayNode() | ConvNode() | DepthwiseNode():
+            return images(node)
+        case AddNode():
+            kind = node.add.bounds(node.first.type, node.second.type)
+            return ActivationPlan(node.activation, kind, node.sink.lanes).images()
+        case PoolNode():
+            shape = (node.image.height, node.image.width, node.image.channels)
+            kind = node.pool.infer(Tensor("", shape, node.source.type)).type
+            return ActivationPlan(node.activation, kind, node.sink.lanes).images()
+        case TableNode(function=Table()):
+            return {f"lane{lane}": words(node, lane) for lane in range(node.source.lanes)}
+        case TableNode(function=Threshold() | Requantize() as function):
+            return ActivationPlan(function, node.source.type, node.source.lanes).images()
+    return {}
 
 
 class Core(wiring.Component):

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from accel.dataflow.pipeline import TableNode
 from accel.dataflow.timing import FETCH
 from accel.graph import GraphError, Table
-from accel.rtl.activate import Activate, channel
+from accel.rtl.activate import Activate, channel_of
 from accel.rtl.plan import Code, pack
 from accel.rtl.rom import rom
 from accel.rtl.streams import LendingFIFO, element, flip_sign, line, number, signature
@@ -32,7 +32,7 @@ class TableUnit(wiring.Component):
         function, lanes = node.function, node.source.lanes
         self.activate: Activate | None = None
         if isinstance(function, Table):
-            self.phases = len(function.values) // gcd(len(function.values), lanes)
+            self.phases = phases_of(function, lanes)
         else:
             self.activate = Activate(node.name, function, kind=node.source.type, sink=node.sink.type, lanes=lanes)
             self.phases = self.activate.phases
@@ -73,27 +73,27 @@ class TableUnit(wiring.Component):
         wiring.connect(m, results.output, wiring.flipped(self.output))
         return m
 
-    def words(self, lane: int) -> list[int]:
-        """The memory of a lane: the result for each code, phase after phase."""
-        table, out = self.node.function, self.node.sink.type
-        assert isinstance(table, Table)
-        code, to = Code.of(table.source), Code.of(out)
-        values = np.zeros((len(table.values), 1 << code.width), dtype=np.int64)
-        values[:, code.lo : code.hi + 1] = table.values
-        values = (values - to.base) // to.step if out.is_bipolar else values
-        channels = channel(self.phases, self.node.source.lanes, len(values))[:, lane]
-        return pack(values[channels].reshape(-1, 1), out.width)
-
     def look_up(self, m: Module, table: Table, phase: Value) -> list[Value]:
         """A memory a lane, addressed by phase and code."""
         results = []
         for lane in range(self.node.source.lanes):
             address = Cat(flip_sign(self.input.payload[lane], table.source), phase)
-            results.append(rom(m, f"lane{lane}", self.words(lane), self.node.sink.type.width, address))
+            results.append(rom(m, f"lane{lane}", words(self.node, lane), self.node.sink.type.width, address))
         return results
 
-    def images(self) -> dict[str, list[int]]:
-        """The memories by name, a number a word."""
-        if self.activate is not None:
-            return self.activate.images()
-        return {f"lane{lane}": self.words(lane) for lane in range(self.node.source.lanes)}
+
+def phases_of(table: Table, lanes: int) -> int:
+    """Beats after which the constants repeat."""
+    return len(table.values) // gcd(len(table.values), lanes)
+
+
+def words(node: TableNode, lane: int) -> list[int]:
+    """The memory of a lane: the result for each code, phase after phase."""
+    table, lanes, out = node.function, node.source.lanes, node.sink.type
+    assert isinstance(table, Table)
+    code, to = Code.of(table.source), Code.of(out)
+    values = np.zeros((len(table.values), 1 << code.width), dtype=np.int64)
+    values[:, code.lo : code.hi + 1] = table.values
+    values = (values - to.base) // to.step if out.is_bipolar else values
+    channels = channel_of(phases_of(table, lanes), lanes, len(values))[:, lane]
+    return pack(values[channels].reshape(-1, 1), out.width)
