@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
-from accel.graph import (
-    Activation,
-    Add,
-    Conv,
-    Dense,
-    Graph,
-    GraphError,
-    Operator,
-    Requantize,
-    SumPool,
-    Table,
-    Threshold,
-)
-from accel.passes.arrange import arrange, exchange
-from accel.passes.breakpoints import breakpoints
-from accel.passes.multiply_shift import MOST_BITS, multiply_shift
-from accel.passes.residual import narrowest
+from accel.graph import Activation, Add, Conv, Dense, Graph, GraphError, Operator, Requantize, Table, Threshold
+from accel.passes.arrange import ACCUMULATORS, arrange, exchange
+from accel.passes.breakpoints import Breakpoints, breakpoints
+from accel.passes.multiply_shift import MOST_BITS, MultiplyShift, multiply_shift
+from accel.passes.residual import Meeting, digits
 
+MULTIPLIER_COST = 4  # additions that are worth a DSP48E1
 MOST_POINTS = 2**25  # breakpoints of one activation that are worth looking for: 256 MiB
 
 
@@ -48,57 +38,113 @@ def lower(
     An Add that only such an activation reads gets the narrowest multipliers with which the two together are the same.
     Raises GraphError for an activation that is none of these.
     """
+    limits = Limits(threshold_levels, most_threshold_levels, table_levels, most_table_levels, multiplier_bits)
     graph = arrange(graph)
-    producers = {op.output: op for op in graph.operators}
-    readers = Counter(name for op in graph.operators for name in op.inputs)
-    exchanged: dict[str, Operator] = {}
+    lowering = _Lowering(graph, limits)
+    changes: dict[str, tuple[Operator, ...]] = {}
+    for op in graph.operators:
+        if isinstance(op, Activation):
+            changes |= {new.name: (new,) for new in lowering.operators(op)}
+    return exchange(graph, changes)
 
-    def lowered(op: Activation) -> Operator:
-        x = graph.tensors[op.inputs[0]]
-        shared = op.channels == 1
-        before = producers.get(x.name)
-        at_border = not isinstance(before, (Dense, Conv, SumPool, Add))
-        if at_border and shared and x.type.levels <= table_levels:
-            return _table(op, graph)
-        per_channel = isinstance(before, (Dense, Conv))
-        channels = x.shape[-1] if per_channel or not shared else 1
-        if channels * op.out.levels <= MOST_POINTS:
-            steps = None
-            if isinstance(before, Add) and readers[x.name] == 1 and x.name != graph.output:
-                meeting = narrowest(graph, before, op, producers)
-                if meeting is not None:
-                    exchanged[before.name], steps = meeting.add, meeting.steps
-            if steps is None:
-                lo, hi = (np.full(channels, end) for end in (x.type.lo, x.type.hi))
-                if isinstance(before, (Dense, Conv)):
-                    source = graph.tensors[before.inputs[0]].type
-                    lo, hi = before.minima(source), before.maxima(source)
-                steps = breakpoints(op, lo, hi)
-            points, falling = (np.repeat(a, x.shape[-1] // channels, axis=0) for a in (steps.points, steps.falling))
-            threshold = Threshold(op.name, op.inputs, op.output, points, falling, op.out)
-            if op.out.levels <= threshold_levels:
-                return threshold
-            found = multiply_shift(steps, most_bits=multiplier_bits)
-            if found is not None:
-                m, b = (np.repeat(a, x.shape[-1] // channels) for a in (found.multiplier, found.bias))
-                return Requantize(op.name, op.inputs, op.output, m, b, found.shift, op.out, found.ties_to_even)
-            if op.out.levels <= most_threshold_levels:
-                return threshold
-        if not per_channel and op.channels * x.type.levels <= most_table_levels:
-            exchanged.pop(before.name if before else "", None)
-            return _table(op, graph)
+
+@dataclass(frozen=True)
+class Limits:
+    """The arguments of ``lower``."""
+
+    threshold_levels: int
+    most_threshold_levels: int
+    table_levels: int
+    most_table_levels: int
+    multiplier_bits: int
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, limits: Limits) -> None:
+        self.graph, self.limits = graph, limits
+        self.producers = {op.output: op for op in graph.operators}
+        self.readers = Counter([*(name for op in graph.operators for name in op.inputs), graph.output])
+
+    def operators(self, op: Activation) -> tuple[Operator, ...]:
+        """What stands for the activation; the Add before it as well, where that changes. Raises GraphError."""
+        x, before, limits = self.graph.tensors[op.inputs[0]], self.producers.get(op.inputs[0]), self.limits
+        at_border = not isinstance(before, ACCUMULATORS)
+        if at_border and op.channels == 1 and x.type.levels <= limits.table_levels:
+            return (self.table(op),)
+        if op.out.levels * (x.shape[-1] if self.by_channel(op) else 1) <= MOST_POINTS:
+            for new in (self.sum(op), self.single(op)):
+                if new is not None:
+                    return new
+        if not isinstance(before, (Conv, Dense)) and op.channels * x.type.levels <= limits.most_table_levels:
+            return (self.table(op),)
         raise GraphError(
             f"{op.name}: an activation from {x.type} to {op.out} has too many levels for thresholds or a table, and is "
-            f"not a multiplication by at most {multiplier_bits} bits; quantize its output to at most "
-            f"{most_threshold_levels} levels"
+            f"not a multiplication by at most {limits.multiplier_bits} bits; quantize its output to at most "
+            f"{limits.most_threshold_levels} levels"
         )
 
-    activations = {op.name: lowered(op) for op in graph.operators if isinstance(op, Activation)}
-    return exchange(graph, {name: (op,) for name, op in (activations | exchanged).items()})
+    def by_channel(self, op: Activation) -> bool:
+        return op.channels > 1 or isinstance(self.producers.get(op.inputs[0]), (Conv, Dense))
+
+    def sum(self, op: Activation) -> tuple[Operator, ...] | None:
+        """An Add with least multipliers and its activation, or one whose multipliers leave no more than a shift."""
+        add = self.producers.get(op.inputs[0])
+        if not isinstance(add, Add) or self.readers[add.output] > 1:
+            return None
+        meeting = Meeting.of(self.graph, add, op, self.producers)
+        sums = () if meeting is None else meeting.sums()
+        narrowest: tuple[Operator, ...] | None = None
+        best: tuple[int, Add, MultiplyShift] | None = None
+        for narrow, steps in sums:
+            if op.out.levels <= self.limits.threshold_levels:
+                return narrow, self.threshold(op, steps)
+            narrowest = narrowest or (narrow, self.threshold(op, steps))
+            found = multiply_shift(steps, most_bits=self.limits.multiplier_bits)
+            if found is not None:
+                best = cost(narrow, found), narrow, found
+                break
+        shifted = None if meeting is None or narrowest is None else meeting.shifted()
+        if shifted is not None and (best is None or cost(*shifted) < best[0]):
+            best = cost(*shifted), *shifted
+        if best is not None:
+            return best[1], self.requantize(op, best[2])
+        return narrowest if op.out.levels <= self.limits.most_threshold_levels else None
+
+    def single(self, op: Activation) -> tuple[Operator, ...] | None:
+        """A Threshold or a Requantize."""
+        x, before = self.graph.tensors[op.inputs[0]], self.producers.get(op.inputs[0])
+        lo, hi = (np.full(x.shape[-1] if self.by_channel(op) else 1, end) for end in (x.type.lo, x.type.hi))
+        if isinstance(before, (Conv, Dense)):
+            source = self.graph.tensors[before.inputs[0]].type
+            lo, hi = before.minima(source), before.maxima(source)
+        steps = breakpoints(op, lo, hi)
+        if op.out.levels > self.limits.threshold_levels:
+            found = multiply_shift(steps, most_bits=self.limits.multiplier_bits)
+            if found is not None:
+                return (self.requantize(op, found),)
+        return (self.threshold(op, steps),) if op.out.levels <= self.limits.most_threshold_levels else None
+
+    def each(self, op: Activation, *arrays: np.ndarray) -> list[np.ndarray]:
+        """Arrays of one function or of each channel as those of each channel."""
+        channels = self.graph.tensors[op.inputs[0]].shape[-1]
+        return [np.repeat(array, channels // len(array), axis=0) for array in arrays]
+
+    def threshold(self, op: Activation, steps: Breakpoints) -> Threshold:
+        points, falling = self.each(op, steps.points, steps.falling)
+        return Threshold(op.name, op.inputs, op.output, points, falling, op.out)
+
+    def requantize(self, op: Activation, found: MultiplyShift) -> Requantize:
+        m, b = self.each(op, found.multiplier, found.bias)
+        return Requantize(op.name, op.inputs, op.output, m, b, found.shift, op.out, found.ties_to_even)
+
+    def table(self, op: Activation) -> Table:
+        source = self.graph.tensors[op.inputs[0]].type
+        x = np.arange(source.lo, source.hi + 1, source.step)
+        values = op.run(np.repeat(x[:, None], op.channels, axis=1)).T
+        return Table(op.name, op.inputs, op.output, values, source, op.out)
 
 
-def _table(op: Activation, graph: Graph) -> Table:
-    source = graph.tensors[op.inputs[0]].type
-    x = np.arange(source.lo, source.hi + 1, source.step)
-    values = op.run(np.repeat(x[:, None], op.channels, axis=1)).T
-    return Table(op.name, op.inputs, op.output, values, source, op.out)
+def cost(add: Add, constants: MultiplyShift) -> int:
+    """Additions of a sum with its activation; a multiplier that is no power of two counts as some."""
+    plain = set(map(int.bit_count, np.abs(constants.multiplier).tolist())) <= {0, 1}
+    return sum(map(digits, add.multipliers)) + (0 if plain else MULTIPLIER_COST)

@@ -9,7 +9,7 @@ import numpy as np
 from accel.passes.breakpoints import Breakpoints
 
 FAR = 2**62  # stands for a bias that nothing bounds
-MOST_BITS = 25  # of a signed multiplier: the wide port of a DSP48E1
+MOST_BITS = 32  # of a signed multiplier: two DSP48E1 multiply these with accumulators of 25 bits
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def multiply_shift(steps: Breakpoints, *, most_bits: int = MOST_BITS) -> Multipl
     if steps.out.step != 1 or largest << most_bits >= FAR >> 2:
         return None
     demands = _demands(steps)
-    found = [_search(demands, most_bits, ties_to_even=ties) for ties in (False, True)]
+    found = [_search(demands, most_bits, (FAR >> 2) // largest, ties_to_even=ties) for ties in (False, True)]
     best = min((each for each in found if each is not None), key=lambda each: each.width, default=None)
     if best is None:
         return None
@@ -45,27 +45,35 @@ def multiply_shift(steps: Breakpoints, *, most_bits: int = MOST_BITS) -> Multipl
 
 
 @dataclass(frozen=True)
-class _Demands:
-    """What rising functions ask of sums ``x * m + b``; arrays of shape (C, levels - 1).
+class _Lines:
+    """Points ``(at, level)`` that the line of a channel must not pass on one side; arrays of shape (C, K).
 
-    ``level`` is to be reached at ``x = at`` where ``reached``, and not yet at ``x = before`` where ``held``.
+    Where not ``active`` there is no point.
     """
 
     at: np.ndarray
-    before: np.ndarray
     level: np.ndarray
-    reached: np.ndarray
-    held: np.ndarray
+    active: np.ndarray
 
-    def window(self, m: np.ndarray, shift: int, ties_to_even: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest bias for the multipliers ``m``; all three of shape (C,)."""
-        least_sum = (self.level << shift) + (self.level & 1 if ties_to_even else 0)  # ties do not reach odd levels
-        least = np.where(self.reached, least_sum - self.at * m[:, None], -FAR).max(axis=1, initial=-FAR)
-        most = np.where(self.held, least_sum - 1 - self.before * m[:, None], FAR).min(axis=1, initial=FAR)
+    def biases(self, m: np.ndarray, shift: np.ndarray, ties_to_even: bool) -> np.ndarray:
+        """For each point the least bias with which ``at * m + bias`` reaches its level; the others have shape (C,)."""
+        sums = (self.level << shift[:, None]) + (self.level & 1 if ties_to_even else 0)  # ties do not reach odd levels
+        return sums - self.at * m[:, None]
+
+
+@dataclass(frozen=True)
+class _Demands:
+    """What rising functions ask of sums ``x * m + b``: to reach levels of ``reached``, and not those of ``held``."""
+
+    reached: _Lines
+    held: _Lines
+
+    def window(self, m: np.ndarray, shift: np.ndarray, ties_to_even: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest bias for the multipliers ``m`` and shifts; all of shape (C,)."""
+        least, most = (lines.biases(m, shift, ties_to_even) for lines in (self.reached, self.held))
+        least = np.where(self.reached.active, least, -FAR).max(axis=1, initial=-FAR)
+        most = np.where(self.held.active, most - 1, FAR).min(axis=1, initial=FAR)
         return least, most
-
-    def of(self, channels: np.ndarray) -> _Demands:
-        return _Demands(*(array[channels] for array in (self.at, self.before, self.level, self.reached, self.held)))
 
 
 def _demands(steps: Breakpoints) -> _Demands:
@@ -74,42 +82,78 @@ def _demands(steps: Breakpoints) -> _Demands:
     before = steps.points - 1 if steps.before is None else steps.before
     number = np.arange(1, steps.out.levels)
     below, above = steps.points <= steps.hi[:, None], steps.points > steps.lo[:, None]
+    level = np.where(falling, steps.out.hi - number + 1, steps.out.lo + number)
     return _Demands(
-        at=np.where(falling, -before, steps.points),
-        before=np.where(falling, -steps.points, before),
-        level=np.where(falling, steps.out.hi - number + 1, steps.out.lo + number),
-        reached=np.where(falling, above, below),
-        held=np.where(falling, below, above),
+        _essential(np.where(falling, -before, steps.points), level, np.where(falling, above, below), 1),
+        _essential(np.where(falling, -steps.points, before), level, np.where(falling, below, above), -1),
     )
 
 
-def _search(demands: _Demands, most_bits: int, *, ties_to_even: bool) -> MultiplyShift | None:
-    """The smallest shift with which all channels have constants: what one shift allows, the next does as well."""
-    open_channels = np.arange(len(demands.at))
+def _essential(at: np.ndarray, level: np.ndarray, active: np.ndarray, side: int) -> _Lines:
+    """The corners of the points' convex hull above (``side`` 1) or below (-1): a line that passes these passes all.
+
+    Even and odd levels apart, as rounding half to even moves them against each other. Of 255 points some 30 are left,
+    which makes the search as much faster.
+    """
+    kept = []
+    for x, y, usable in zip(at.tolist(), level.tolist(), active.tolist(), strict=True):
+        points = sorted({(a, side * b) for a, b, used in zip(x, y, usable, strict=True) if used})
+        kept.append([corner for odd in (0, 1) for corner in _upper_hull([p for p in points if p[1] & 1 == odd])])
+    width = max(map(len, kept), default=0)
+    table = np.zeros((3, len(kept), width), dtype=np.int64)
+    for channel, corners in enumerate(kept):
+        if corners:
+            table[:, channel, : len(corners)] = [*zip(*corners, strict=True), (1,) * len(corners)]
+    return _Lines(table[0], side * table[1], table[2].astype(bool))
+
+
+def _upper_hull(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The corners above which nothing lies, of sorted points."""
+    hull: list[tuple[int, int]] = []
+    for x, y in points:
+        while hull and hull[-1][0] == x:
+            hull.pop()  # the later one is higher
+        while len(hull) > 1:
+            (x0, y0), (x1, y1) = hull[-2:]
+            if (y1 - y0) * (x - x1) > (y - y1) * (x1 - x0):
+                break
+            hull.pop()
+        hull.append((x, y))
+    return hull
+
+
+def _search(demands: _Demands, most_bits: int, largest: int, *, ties_to_even: bool) -> MultiplyShift | None:
+    """The smallest shift with which all channels have constants, found by bisection for each channel.
+
+    What one shift allows the next does as well, with twice the multiplier; ``largest`` is the one whose products fit.
+    """
+    levels = max(int(np.abs(lines.level).max(initial=1)) for lines in (demands.reached, demands.held))
     # Beyond this shift even the widest multiplier rises by less than the levels do.
-    highest = FAR.bit_length() - 3 - int(np.abs(demands.level).max(initial=1)).bit_length()
-    for shift in range(1 if ties_to_even else 0, min(highest, 2 * most_bits)):
-        some = demands.of(open_channels)
-        _, least, most = _multipliers(some, shift, most_bits, ties_to_even)
-        open_channels = open_channels[least > most]
-        if not open_channels.size:
-            m, least, most = _multipliers(demands, shift, most_bits, ties_to_even)
-            if (least > most).any():
-                return None
-            return MultiplyShift(m, np.clip(0, least, most), shift, ties_to_even)
-    return None
+    highest = min(FAR.bit_length() - 3 - levels.bit_length(), 2 * most_bits)
+    low = np.full(len(demands.reached.at), 1 if ties_to_even else 0)
+    high = np.full_like(low, highest)
+    while (low < high).any():
+        middle = (low + high) // 2
+        _, least, most = _multipliers(demands, middle, largest, ties_to_even)
+        found = least <= most
+        low, high = np.where(found, low, middle + 1), np.where(found, middle, high)
+    shift = np.full_like(low, low.max(initial=0))
+    m, least, most = _multipliers(demands, shift, largest, ties_to_even)
+    if (shift == highest).any() or (least > most).any() or (m >= 1 << (most_bits - 1)).any():
+        return None
+    return MultiplyShift(m, np.clip(0, least, most), int(shift[0]), ties_to_even)
 
 
 def _multipliers(
-    demands: _Demands, shift: int, most_bits: int, ties_to_even: bool
+    demands: _Demands, shift: np.ndarray, largest: int, ties_to_even: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each channel the least multiplier that leaves a bias, or what comes nearest, and its window of biases.
 
     The window's size is a concave function of the multiplier, being a minimum of linear ones: it first grows, then
     shrinks. So the first multiplier where it has opened or no longer grows is found by bisection.
     """
-    low = np.zeros(len(demands.at), dtype=np.int64)
-    high = np.full(len(demands.at), (1 << (most_bits - 1)) - 1, dtype=np.int64)
+    low = np.zeros(len(demands.reached.at), dtype=np.int64)
+    high = np.full_like(low, largest)
     while (low < high).any():
         middle = (low + high) // 2
         least, most = demands.window(middle, shift, ties_to_even)

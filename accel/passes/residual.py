@@ -7,63 +7,160 @@ pairs that this is checked for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
 from accel.graph import Activation, Add, Graph, IntType, Operator
 from accel.passes.breakpoints import Breakpoints, breakpoints
+from accel.passes.multiply_shift import MultiplyShift
 
 MOST_PAIRS = 2**18
 MOST_BITS = 24  # of a multiplier
+AROUND = np.arange(-2, 4)  # multipliers that are tried near the exact one, which need not be a whole number
+MOST_SUMS = 64  # ratios that are tried
+MORE_SHIFTS = 3  # that are tried once one has constants: they may have some that are cheaper
 Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Meeting:
-    """The sum as it may be done instead, and the activation's steps on it."""
+    """An Add and the one Activation behind it, for each pair of operands in the order of their exact sums.
+
+    ``add`` reads what it read or, where activations only made operands wider, what those read. ``first`` and ``second``
+    are its operands, with their ``signs`` such that the sum rises with both; ``channels`` that the activation's
+    functions are. ``steps`` are those of the exact sum, and ``cuts`` of each the number of pairs before it.
+    """
 
     add: Add
+    signs: Pair
+    first: np.ndarray
+    second: np.ndarray
+    slopes: tuple[Fraction, Fraction]
     steps: Breakpoints
+    cuts: np.ndarray
+
+    @classmethod
+    def of(cls, graph: Graph, add: Add, activation: Activation, producers: dict[str, Operator]) -> Meeting | None:
+        """None where there are too many pairs."""
+        names, kinds, images = zip(*(_operand(graph, name, producers) for name in add.inputs), strict=True)
+        if any(values is None for values in images) or kinds[0].levels * kinds[1].levels > MOST_PAIRS:
+            return None
+        terms = [m * values for m, values in zip(add.multipliers, images, strict=True)]
+        rises = [int(term[-1] - term[0]) for term in terms]
+        if 0 in rises:
+            return None
+        signs = tuple(1 if rise > 0 else -1 for rise in rises)
+        sums = (terms[0][:, None] + terms[1][None, :]).ravel()
+        order = np.argsort(sums, kind="stable")
+        sums, places = sums[order], np.unravel_index(order, (len(terms[0]), len(terms[1])))
+        first, second = (
+            (sign * np.arange(kind.lo, kind.hi + 1, kind.step))[place]
+            for sign, kind, place in zip(signs, kinds, places, strict=True)
+        )
+        channels = graph.tensors[activation.output].shape[-1] if activation.channels > 1 else 1
+        steps = breakpoints(activation, np.full(channels, sums[0]), np.full(channels, sums[-1]))
+        slopes = tuple(Fraction(abs(r), kind.hi - kind.lo) for r, kind in zip(rises, kinds, strict=True))
+        add = replace(add, inputs=names)
+        return cls(add, signs, first, second, slopes, steps, np.searchsorted(sums, steps.points))  # type: ignore[arg-type]
+
+    def multiplied(self, p: int, q: int) -> Add:
+        return replace(self.add, multipliers=(self.signs[0] * p, self.signs[1] * q))
+
+    @cached_property
+    def inner(self) -> np.ndarray:
+        """Where the activation takes a step in some channel."""
+        cuts = np.unique(self.cuts)
+        return cuts[(cuts > 0) & (cuts < len(self.first))]
+
+    def judge(self, p: int, q: int) -> int | None:
+        """0 where ``p * first + q * second`` keeps all pairs on their sides of all cuts.
+
+        Otherwise 1 or -1 where ``p / q`` has to be larger or smaller for that, None where neither helps.
+        """
+        sums = p * self.first + q * self.second
+        highest, lowest = np.maximum.accumulate(sums), np.minimum.accumulate(sums[::-1])[::-1]
+        bad = np.flatnonzero(highest[self.inner - 1] >= lowest[self.inner])
+        if not bad.size:
+            return 0
+        cut = self.inner[bad[0]]
+        i, j = int(sums[:cut].argmax()), cut + int(sums[cut:].argmin())
+        first, second = self.first[j] - self.first[i], self.second[j] - self.second[i]
+        return None if first <= 0 and second <= 0 else 1 if first > 0 else -1
+
+    def sums(self) -> Iterator[tuple[Add, Breakpoints]]:
+        """Sums that keep the function, and the activation's steps on each: first that with the least multipliers.
+
+        Those that follow come nearer and nearer to the exact ratio, where the steps are more even.
+        """
+        found = simplest(self.judge)
+        if found is not None:
+            yield self._sum(*found)
+            for p, q in itertools.islice(approximations(self.slopes[0] / self.slopes[1]), MOST_SUMS):
+                if p > found[0] and q > found[1] and self.judge(p, q) == 0:
+                    yield self._sum(p, q)
+
+    def _sum(self, p: int, q: int) -> tuple[Add, Breakpoints]:
+        sums = p * self.first + q * self.second
+        below = np.concatenate([[sums.min() - 1], np.maximum.accumulate(sums)])
+        above = np.concatenate([np.minimum.accumulate(sums[::-1])[::-1], [sums.max() + 1]])
+        lo, hi = (np.full(len(self.cuts), end) for end in (sums.min(), sums.max()))
+        steps = Breakpoints(above[self.cuts], lo, hi, self.steps.falling, self.steps.out, before=below[self.cuts])
+        return self.multiplied(p, q), steps
+
+    def shifted(self) -> tuple[Add, MultiplyShift] | None:
+        """Multipliers such that the activation only adds a bias and shifts: those of the fewest additions.
+
+        None where there are none, or the channels have functions of their own.
+        """
+        out, cuts = self.steps.out, self.cuts[0]
+        if len(self.cuts) > 1 or out.step != 1 or len(self.inner) < 2:
+            return None
+        taken = np.searchsorted(cuts, np.concatenate([[0], self.inner]), side="right")
+        sign = -1 if self.steps.falling[0] else 1
+        levels = out.hi - taken if sign < 0 else out.lo + taken
+        starts = np.concatenate([[0], self.inner])
+        near = [s * int(abs(levels[-1] - levels[1])) / self._distance for s in self.slopes]
+        best: tuple[int, Add, MultiplyShift] | None = None
+        last = MOST_BITS
+        for shift in range(MOST_BITS):
+            if shift > last:
+                break
+            for p, q in itertools.product(*((AROUND + math.floor(n * 2**shift)).tolist() for n in near)):
+                cost = digits(p) + digits(q)
+                if p < 1 or q < 1 or (best is not None and cost >= best[0]):
+                    continue
+                bias = self._bias(sign * (p * self.first + q * self.second), starts, levels, shift)
+                if bias is not None:
+                    one = MultiplyShift(np.array([1]), np.array([bias]), shift, ties_to_even=False)
+                    best = cost, self.multiplied(sign * p, sign * q), one
+                    last = min(last, shift + MORE_SHIFTS)
+        return None if best is None else best[1:]
+
+    @cached_property
+    def _distance(self) -> Fraction:
+        """How far the exact sums of the first and the last inner step lie apart."""
+        points = self.steps.points[0]
+        at = np.searchsorted(self.cuts[0], self.inner[[0, -1]])
+        return Fraction(int(points[at[1]] - points[at[0]]))
+
+    def _bias(self, sums: np.ndarray, starts: np.ndarray, levels: np.ndarray, shift: int) -> int | None:
+        """A bias with which ``(sums + bias) >> shift`` is each segment's level, beyond the ends of the type as well."""
+        out = self.steps.out
+        least = (levels << shift) - np.minimum.reduceat(sums, starts)
+        most = (levels + 1 << shift) - 1 - np.maximum.reduceat(sums, starts)
+        low, high = least[levels > out.lo].max(), most[levels < out.hi].min()
+        return int(np.clip(1 << shift >> 1, low, high)) if low <= high else None
 
 
-def narrowest(graph: Graph, add: Add, activation: Activation, producers: dict[str, Operator]) -> Meeting | None:
-    """The same function of the two operands with the least multipliers; None where there are too many pairs.
-
-    Activations of few levels that only make an operand wider (as TFLite does) are part of the function: the new sum
-    reads what they read.
-    """
-    names, kinds, images = zip(*(_operand(graph, name, producers) for name in add.inputs), strict=True)
-    if any(values is None for values in images) or kinds[0].levels * kinds[1].levels > MOST_PAIRS:
-        return None
-    terms = [m * values for m, values in zip(add.multipliers, images, strict=True)]
-    signs = [int(np.sign(term[-1] - term[0])) for term in terms]
-    if 0 in signs:
-        return None
-    sums = (terms[0][:, None] + terms[1][None, :]).ravel()
-    order = np.argsort(sums, kind="stable")
-    sums = sums[order]
-    first, second = (
-        (sign * np.arange(kind.lo, kind.hi + 1, kind.step))[index]
-        for sign, kind, index in zip(signs, kinds, np.unravel_index(order, (len(terms[0]), len(terms[1]))), strict=True)
-    )
-    channels = graph.tensors[activation.output].shape[-1] if activation.channels > 1 else 1
-    steps = breakpoints(activation, np.full(channels, sums[0]), np.full(channels, sums[-1]))
-    cuts = np.searchsorted(sums, steps.points)
-    inner = np.unique(cuts)
-    pairs = _Pairs(first, second, inner[(inner > 0) & (inner < len(sums))])
-    found = simplest(pairs.judge)
-    if found is None:
-        return None
-    sums = found[0] * first + found[1] * second
-    below = np.concatenate([[sums.min() - 1], np.maximum.accumulate(sums)])
-    above = np.concatenate([np.minimum.accumulate(sums[::-1])[::-1], [sums.max() + 1]])
-    lo, hi = (np.full(channels, end) for end in (sums.min(), sums.max()))
-    return Meeting(
-        replace(add, inputs=names, multipliers=(signs[0] * found[0], signs[1] * found[1])),
-        Breakpoints(above[cuts], lo, hi, steps.falling, steps.out, before=below[cuts]),
-    )
+def digits(factor: int) -> int:
+    """How many powers of two, added or subtracted, make the factor at the least."""
+    return (abs(factor) ^ 3 * abs(factor)).bit_count()
 
 
 def _operand(graph: Graph, name: str, producers: dict[str, Operator]) -> tuple[str, IntType, np.ndarray | None]:
@@ -77,30 +174,6 @@ def _operand(graph: Graph, name: str, producers: dict[str, Operator]) -> tuple[s
         return name, kind, None
     values = np.arange(kind.lo, kind.hi + 1, kind.step)
     return name, kind, before.run(values[:, None])[:, 0] if isinstance(before, Activation) and widened else values
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """All pairs of operands in the order of their exact sums; ``cuts`` tells where the activation takes a step."""
-
-    first: np.ndarray
-    second: np.ndarray
-    cuts: np.ndarray
-
-    def judge(self, p: int, q: int) -> int | None:
-        """0 where ``p * first + q * second`` keeps all pairs on their sides of all cuts.
-
-        Otherwise 1 or -1 where ``p / q`` has to be larger or smaller for that, None where neither helps.
-        """
-        sums = p * self.first + q * self.second
-        highest, lowest = np.maximum.accumulate(sums), np.minimum.accumulate(sums[::-1])[::-1]
-        bad = np.flatnonzero(highest[self.cuts - 1] >= lowest[self.cuts])
-        if not bad.size:
-            return 0
-        cut = self.cuts[bad[0]]
-        i, j = int(sums[:cut].argmax()), cut + int(sums[cut:].argmin())
-        first, second = self.first[j] - self.first[i], self.second[j] - self.second[i]
-        return None if first <= 0 and second <= 0 else 1 if first > 0 else -1
 
 
 def simplest(judge: Callable[[int, int], int | None]) -> Pair | None:
@@ -133,6 +206,16 @@ def simplest(judge: Callable[[int, int], int | None]) -> Pair | None:
         near, far = _ahead(moved, fixed, count), _ahead(moved, fixed, beyond)
         low, high = (near, far) if verdict > 0 else (far, near)
     return None
+
+
+def approximations(ratio: Fraction) -> Iterator[Pair]:
+    """The whole numbers (p, q) on the way to the ratio in the Stern-Brocot tree, the ratio itself last."""
+    low, high, middle = (0, 1), (1, 0), (1, 1)
+    while Fraction(*middle) != ratio:
+        yield middle
+        low, high = (middle, high) if Fraction(*middle) < ratio else (low, middle)
+        middle = low[0] + high[0], low[1] + high[1]
+    yield middle
 
 
 def _ahead(moved: Pair, fixed: Pair, steps: int) -> Pair:
