@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from amaranth.hdl import Cat, Module, Value
 from amaranth.lib.memory import Memory
 
@@ -13,9 +14,14 @@ def rom(m: Module, name: str, words: list[int], width: int, address: Value, *, s
     """The word at ``address`` of the cycle before.
 
     ``style`` is "block" or "logic" (Yosys's word for LUTs; "distributed" is LUTRAM to it, which it takes for no ROM);
-    without it the synthesizer chooses.
+    without it the synthesizer chooses. Of bits that are equal in all words, as many of a wide memory of few words are,
+    logic has only one.
     """
     attrs = {} if style is None else {"rom_style": style, "ram_style": style}
+    places = None
+    if style == "logic":
+        words, places = distinct(words, width)
+        width = max(places) + 1
     slices = []
     for start in range(0, max(width, 1), SLICE):
         bits = min(SLICE, width - start)
@@ -25,4 +31,15 @@ def rom(m: Module, name: str, words: list[int], width: int, address: Value, *, s
         port = memory.read_port()
         m.d.comb += port.addr.eq(address)
         slices.append(port.data)
-    return Cat(*slices)
+    word = Cat(*slices)
+    return word if places is None else Cat(word[place] for place in places)
+
+
+def distinct(words: list[int], width: int) -> tuple[list[int], list[int]]:
+    """Words without the bits that another bit equals in all of them; which of the remaining ones each bit is."""
+    size = -(-width // 8)
+    raw = np.frombuffer(b"".join(word.to_bytes(size, "little") for word in words), dtype=np.uint8)
+    bits = np.unpackbits(raw.reshape(len(words), size), axis=1, bitorder="little")[:, :width]
+    kept, places = np.unique(bits, axis=1, return_inverse=True)
+    packed = np.packbits(kept, axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed], [int(place) for place in places.ravel()]

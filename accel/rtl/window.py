@@ -74,10 +74,7 @@ class LineBuffer(wiring.Component):
         self.window, self.image, self.source, self.buffer = window, image, source, buffer
         self.reads, self.pad, self.taps, self.tiles, self.groups = reads, pad, taps, tiles, groups
         self.words = image.channels // source.lanes
-        least = least_capacity(window, image)
-        if 0 < capacity < least:
-            raise GraphError(f"{name}: its windows need a capacity of {least} pixels, not {capacity}")
-        self.depth = (capacity or least) * self.words
+        self.depth = pixels_of(name, window, image, capacity) * self.words
         self.parts = -(-window.taps // taps)
         self.steps = tiles * self.parts * (self.words // groups)
         super().__init__(
@@ -297,6 +294,14 @@ class LineBuffer(wiring.Component):
         if ratio == 2:
             code = Cat(Const(0, 1), code)
         return code + offset if offset else code
+
+
+def pixels_of(name: str, window: Window, image: Image, capacity: int) -> int:
+    """The pixels of a line buffer of ``capacity``, which may be 0. Raises GraphError where it is too small."""
+    least = least_capacity(window, image)
+    if 0 < capacity < least:
+        raise GraphError(f"{name}: its windows need a capacity of {least} pixels, not {capacity}")
+    return capacity or least
 
 
 def choose(m: Module, name: str, values: list[int], index: Signal) -> Value:
