@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
+import math
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from accel.dataflow.budget import Budget
+from accel import rtl
+from accel.dataflow import store
+from accel.dataflow.budget import Budget, Cost
 from accel.dataflow.build import Built, build
 from accel.dataflow.candidates import Pins
-from accel.dataflow.folding import kind_of
-from accel.dataflow.pipeline import ArrayNode, Layer, Node, Pipeline
-from accel.dataflow.timing import pipeline_cycles
+from accel.dataflow.cost import rom_cost
+from accel.dataflow.pipeline import ArrayNode, ConvNode, DepthwiseNode, Layer, Link, Node, Pipeline, PoolNode
 from accel.frontends import Encoding, load
 from accel.graph import Graph, IntType
 from accel.graph.store import save
@@ -27,6 +31,7 @@ from accel.manifest import (
     Input,
     InputEncoding,
     LayerEntry,
+    LinkEntry,
     Manifest,
     Memory,
     NodeEntry,
@@ -34,13 +39,14 @@ from accel.manifest import (
     input_bytes,
 )
 from accel.passes import lower
-from accel.rtl.core import Core
+from accel.rtl.core import Core, memories
 from accel.rtl.face import Face
-from accel.rtl.images import ArrayPlan, images
+from accel.rtl.images import ArrayPlan, ConvPlan
 from accel.rtl.verilog import to_verilog
 
 VERSIONS = ("amaranth", "pyosys", "ortools")
 TOP = "headrace"
+BLOCK_RAM_BITS = 36 * 1024
 
 
 def compile_model(
@@ -82,7 +88,8 @@ def compile_model(
     try:
         (fresh / "accelerator.v").write_text(verilog)
         write_images(built.pipeline, fresh / "memory")
-        save(graph, fresh / "graph.npz")
+        save(built.pipeline.graph, fresh / "graph.npz")
+        store.save(built.pipeline, fresh / store.FILE_NAME)
         manifest = replace(manifest, seconds={"compile": round(time.monotonic() - start, 2)})
         manifest.save(fresh)
         fresh.chmod(0o755)
@@ -120,15 +127,19 @@ def accelerator(pipeline: Pipeline, *, hash_value: int, memory: Memory) -> Face:
 
 
 def hash_of(pipeline: Pipeline, memory: Memory) -> str:
-    """8 hexadecimal digits of sha256 over what is computed, how it is folded, and what wrote the Verilog."""
-    sha = hashlib.sha256(pipeline.graph.digest().encode())
-    for node in pipeline.nodes:
-        sha.update(f"{kind_of(node)} {node.source} {node.sink}".encode())
-        if isinstance(node, ArrayNode):
-            names = [layer.dense.name for layer in node.layers]
-            sha.update(f"{names} {node.pe} {node.simd} {node.drain} {node.multiplier} {node.memory}".encode())
-    sha.update(f"{memory} {versions()}".encode())
-    return sha.hexdigest()[:8]
+    """8 hexadecimal digits of sha256 over what is computed, on which hardware, and all that wrote the Verilog."""
+    parts = [store.to_data(pipeline), [memory.base, memory.size], versions(), gateware_digest()]
+    text = pipeline.graph.digest() + json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@cache
+def gateware_digest() -> str:
+    """Sha256 over the sources of our own gateware: another gateware is another accelerator, and has another hash."""
+    sha = hashlib.sha256()
+    for path in sorted(Path(rtl.__file__).parent.glob("*.py")):
+        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return sha.hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -141,6 +152,7 @@ def describe(built: Built, *, name: str, task: str, digest: str, encoding: Encod
     pipeline, total = built.pipeline, built.total
     graph = pipeline.graph
     output = graph.tensors[graph.output]
+    fifos = built.fifos or tuple(Cost() for _ in pipeline.links)
     return Manifest(
         name=name,
         task=task,
@@ -164,7 +176,8 @@ def describe(built: Built, *, name: str, task: str, digest: str, encoding: Encod
         head=graph.head,
         input_encoding=wire_encoding(graph, encoding),
         pipeline=tuple(node_entry(node, cost) for node, cost in zip(pipeline.nodes, built.costs, strict=True)),
-        estimate=Estimate(pipeline_cycles(pipeline), total.lut, total.ff, total.bram36, total.dsp),
+        links=tuple(link_entry(pipeline, *both) for both in zip(pipeline.links, fifos, strict=True)),
+        estimate=Estimate(built.latency, total.lut, total.ff, total.bram36, total.dsp, built.interval),
         budget=BudgetEntry("", 0, 0, 0.0, 0),
         memory=memory,
         versions=versions(),
@@ -190,27 +203,75 @@ def wire_name(kind: IntType) -> str:
     return next(name for name, wire in WIRES.items() if wire.contains(kind))
 
 
-def node_entry(node: Node, cost: object) -> NodeEntry:
-    """A node as the manifest shows it."""
+def link_entry(pipeline: Pipeline, link: Link, cost: Cost) -> LinkEntry:
+    """A link as the manifest shows it."""
+    stream = pipeline.stream(link)
+    return LinkEntry(
+        link.producer,
+        link.consumer,
+        link.port,
+        stream.lanes,
+        stream.type.width,
+        link.depth,
+        cost.lut,
+        cost.ff,
+        cost.bram36,
+    )
+
+
+def node_entry(node: Node, cost: Cost) -> NodeEntry:
+    """A node as the manifest shows it: its estimates, and those of its own fields that the manifest has."""
     common = {key: getattr(cost, key) for key in ("cycles", "lut", "ff", "bram36", "dsp")}
-    if not isinstance(node, ArrayNode):
-        return NodeEntry(node.name, kind_of(node), **common)
-    inputs = ArrayPlan(node).inputs
+    shown = ("pe", "simd", "drain", "multiplier", "memory", "steps", "taps", "capacity", "buffer")
+    own = {key: getattr(node, key) for key in shown if hasattr(node, key)}
     return NodeEntry(
         node.name,
-        kind_of(node),
+        store.kind_of(node),
         **common,
-        pe=node.pe,
-        simd=node.simd,
-        drain=node.drain,
-        multiplier=node.multiplier,
-        memory=node.memory,
-        layers=tuple(layer_entry(node, layer, code.width) for layer, code in zip(node.layers, inputs, strict=True)),
+        **own,
+        lanes=node.sink.lanes,
+        shape=shape_of(node),
+        packing=packing_of(node),
+        layers=layer_entries(node),
+    )
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Height, width and channels of the images that leave a node, or the elements of its vectors."""
+    if isinstance(node, ConvNode | DepthwiseNode | PoolNode):
+        rows, columns = node.window.output(node.image.height, node.image.width)
+        return rows, columns, node.sink.elements // (rows * columns)
+    return (node.sink.elements,)
+
+
+def layer_entries(node: Node) -> tuple[LayerEntry, ...]:
+    """The layers of an array, or the convolution, as the manifest shows them."""
+    if isinstance(node, ArrayNode):
+        codes = ArrayPlan(node).inputs
+        return tuple(layer_entry(node, layer, code.width) for layer, code in zip(node.layers, codes, strict=True))
+    if not isinstance(node, ConvNode | DepthwiseNode):
+        return ()
+    conv = node.conv
+    outputs, *rest = conv.weights.shape
+    inputs = math.prod(rest)
+    rows, columns = node.window.output(node.image.height, node.image.width)
+    return (
+        LayerEntry(
+            name=conv.name,
+            inputs=inputs,
+            outputs=outputs,
+            weight_bits=conv.weight_type.width,
+            input_bits=conv.reads(node.source.type).width,
+            activation=type(node.activation).__name__.lower() if node.activation else None,
+            macs=rows * columns * outputs * inputs,
+            steps=node.steps,
+            kernel=node.window.kernel,
+        ),
     )
 
 
 def layer_entry(node: ArrayNode, layer: Layer, input_bits: int) -> LayerEntry:
-    """A layer as the manifest shows it."""
+    """A dense layer as the manifest shows it."""
     tiles, rows = node.tiles(layer)
     return LayerEntry(
         name=layer.dense.name,
@@ -224,11 +285,25 @@ def layer_entry(node: ArrayNode, layer: Layer, input_bits: int) -> LayerEntry:
     )
 
 
+def packing_of(node: Node) -> float | None:
+    """How much of the block RAM of its weights a node uses: bits of weights over bits of blocks. None without any."""
+    if not isinstance(node, ArrayNode | ConvNode | DepthwiseNode) or node.memory != "bram":
+        return None
+    if isinstance(node, ArrayNode):
+        used = sum(layer.dense.weights.size * layer.dense.weight_type.width for layer in node.layers)
+        depth, fan_in, width = node.steps, node.simd, ArrayPlan(node).weight_type.width
+    else:
+        used = node.conv.weights.size * node.conv.weight_type.width
+        plan = ConvPlan(node)
+        depth, fan_in, width = plan.steps, plan.fan_in, plan.weight_type.width
+    blocks = rom_cost(node.pe * fan_in * width, depth, "block").bram36
+    return round(used / (blocks * BLOCK_RAM_BITS), 4) if depth > 1 else None
+
+
 def write_images(pipeline: Pipeline, folder: Path) -> None:
-    """The memories of all arrays as text, for a reader: one word a line in hexadecimal."""
+    """The read-only memories of all nodes as text, for a reader: one word a line in hexadecimal."""
     folder.mkdir()
     for node in pipeline.nodes:
-        if isinstance(node, ArrayNode):
-            for name, words in images(node).items():
-                digits = -(-max(words).bit_length() // 4)
-                (folder / f"{node.name}.{name}.hex").write_text("".join(f"{word:0{digits}x}\n" for word in words))
+        for name, words in memories(node).items():
+            digits = max(-(-max(words).bit_length() // 4), 1)
+            (folder / f"{node.name}.{name}.hex").write_text("".join(f"{word:0{digits}x}\n" for word in words))

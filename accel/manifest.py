@@ -25,6 +25,7 @@ WIRES = {
     "int16": IntType(-32768, 32767),
     "uint16": IntType(0, 65535),
 }
+KINDS = ("array", "conv", "depthwise", "pool", "add", "concat", "pad", "upsample", "table", "argmax", "topk", "repack")
 
 
 class ManifestError(ValueError):
@@ -66,7 +67,11 @@ class InputEncoding:
 
 @dataclass(frozen=True)
 class LayerEntry:
-    """One dense layer of an array and its share of the array's cycles, for tables and drawings."""
+    """A dense layer or a convolution and its share of the node's cycles, for tables and drawings.
+
+    ``inputs`` are those of one output: of a convolution all elements of its kernel in the channels of a group;
+    ``outputs`` are neurons, channels there. ``kernel`` is (height, width), and empty without one.
+    """
 
     name: str
     inputs: int
@@ -76,11 +81,18 @@ class LayerEntry:
     activation: str | None
     macs: int
     steps: int
+    kernel: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class NodeEntry:
-    """One hardware node (array, table or argmax) with its estimates; what only an array has is None elsewhere."""
+    """One hardware node with its estimates; what a node of its kind does not have is None.
+
+    ``cycles`` are what it adds to the latency of a frame, ``steps`` how long a frame keeps it busy at least. ``taps``,
+    ``capacity`` (pixels) and ``buffer`` are those of a window, ``lanes`` the elements a beat that leave it, ``shape``
+    what it computes (height, width, channels, or just elements). ``packing`` is the part of the weights' block RAM that
+    holds weights: its bits over those of the blocks taken.
+    """
 
     node: str
     kind: str
@@ -95,17 +107,44 @@ class NodeEntry:
     multiplier: str | None = None
     memory: str | None = None
     layers: tuple[LayerEntry, ...] = ()
+    steps: int | None = None
+    lanes: int | None = None
+    shape: tuple[int, ...] = ()
+    taps: int | None = None
+    capacity: int | None = None
+    buffer: str | None = None
+    packing: float | None = None
+
+
+@dataclass(frozen=True)
+class LinkEntry:
+    """From a node to input ``port`` of a node (empty: the accelerator's input and output): ``lanes`` elements of
+    ``width`` bits a beat, ``depth`` beats of FIFO between, and what that takes of the device.
+    """
+
+    producer: str
+    consumer: str
+    port: int
+    lanes: int
+    width: int
+    depth: int
+    lut: int = 0
+    ff: int = 0
+    bram36: float = 0.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The whole core before synthesis. ``cycles``: from the first input beat to the last output beat, both included."""
+    """The whole core before synthesis. ``cycles``: from the first input beat to the last output beat, both included;
+    ``interval``: between frames that follow each other.
+    """
 
     cycles: int
     lut: int
     ff: int
     bram36: float
     dsp: int
+    interval: int | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +184,7 @@ class Manifest:
     memory: Memory
     versions: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    links: tuple[LinkEntry, ...] = ()
     schema: int = SCHEMA
 
     @property
@@ -184,7 +224,12 @@ class Manifest:
             )
         need(bool(self.pipeline), "pipeline must have at least one node")
         for node in self.pipeline:
-            need(node.kind in ("array", "table", "argmax"), f"pipeline node {node.node}: unknown kind {node.kind!r}")
+            need(node.kind in KINDS, f"pipeline node {node.node}: unknown kind {node.kind!r}")
+        names = {"", *(node.node for node in self.pipeline)}
+        for link in self.links:
+            ends = (link.producer, link.consumer)
+            need(names.issuperset(ends), f"links: {' to '.join(map(repr, ends))} joins no nodes of the pipeline")
+            need(link.depth >= 0, f"links: the depth to {link.consumer!r} must not be negative, not {link.depth}")
         need(self.memory.base % 4 == 0, f"memory.base must be a multiple of 4, not {self.memory.base}")
         need(self.memory.size > 0, f"memory.size must be positive, not {self.memory.size}")
 

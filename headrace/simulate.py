@@ -9,8 +9,7 @@ import numpy as np
 import typer
 
 from accel.compiler import hash_of
-from accel.dataflow.budget import Budget
-from accel.dataflow.build import build
+from accel.dataflow import store
 from accel.dataflow.pipeline import Pipeline
 from accel.graph.store import load
 from accel.manifest import Manifest
@@ -59,16 +58,9 @@ def random_inputs(manifest: Manifest, count: int) -> np.ndarray:
 
 
 def compiled_pipeline(target: Target, manifest: Manifest) -> Pipeline:
-    """The pipeline that was compiled: the saved graph, folded as the manifest says. Raises `StepError`."""
-    pins = {
-        layer.name: {name: getattr(node, name) for name in ("pe", "simd", "drain", "multiplier", "memory")}
-        | {"array": node.node}
-        for node in manifest.pipeline
-        for layer in node.layers
-    }
-    spent = manifest.budget
-    budget = Budget(spent.lut, spent.ff, spent.bram36, spent.dsp, name=spent.board)
-    pipeline = build(load(target.model_dir / "graph.npz"), budget=budget, pins=pins).pipeline
+    """The pipeline that was compiled, as it was stored. Raises `StepError` when other gateware would be made of it."""
+    graph = load(target.model_dir / "graph.npz")
+    pipeline = store.load(graph, target.model_dir / store.FILE_NAME)
     if hash_of(pipeline, manifest.memory) != manifest.hash:
         raise StepError(f"{target.model_dir}: compiled by another version of Headrace; remove it and compile again")
     return pipeline

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accel import compiler
-from accel.compiler import compile_model
+from accel import compiler, rtl
+from accel.compiler import compile_model, gateware_digest, hash_of
+from accel.dataflow import store
 from accel.dataflow.budget import Budget
 from accel.dataflow.folding import FoldingError
 from accel.frontends import FrontendError
-from accel.graph import Dense, Graph, IntType, Tensor, Threshold
+from accel.graph import Add, Conv, Dense, Graph, IntType, MaxPool, Operator, Tensor, Threshold, Window
 from accel.graph.store import load as load_graph
 from accel.manifest import Manifest, Memory
+from accel.rtl.simulate import Simulator
 from models import evaluate, registry
 from soc import BUFFER
 
@@ -61,6 +63,9 @@ def test_the_folder_holds_what_the_contract_says(compiled: tuple[Path, Manifest,
     assert total.lut <= SMALL.lut and total.bram36 <= SMALL.bram36 and total.dsp <= SMALL.dsp
     beats = -(-manifest.input.elements // manifest.input.lanes)
     assert total.cycles == beats + sum(node.cycles for node in manifest.pipeline)
+    assert total.interval and beats <= total.interval <= total.cycles
+    pipeline = store.load(load_graph(folder / "graph.npz"), folder / "pipeline.json")
+    assert hash_of(pipeline, BUFFER) == manifest.hash
     assert total.lut == sum(node.lut for node in manifest.pipeline)
 
     verilog = (folder / "accelerator.v").read_text()
@@ -100,6 +105,56 @@ def test_same_bytes_every_time_and_another_hash_for_another_pipeline(tmp_path: P
     )
     assert again.hash == first.hash and files(tmp_path / "0") == files(tmp_path / "1")
     assert len({first.hash, less.hash, there.hash}) == 3
+
+
+def test_a_network_of_images(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    manifest = compile_model(network_of_images(), folder, budget=SMALL, memory=BUFFER)
+    kinds = {node.kind for node in manifest.pipeline}
+    assert {"conv", "add", "pool"} <= kinds
+    assert [link.consumer for link in manifest.links].count("add") == 2
+    for node in manifest.pipeline:
+        if node.kind == "conv":
+            assert node.shape == (6, 6, 4) and node.taps and node.simd and node.layers[0].kernel == (3, 3)
+            assert (node.packing is None) == (node.memory != "bram" or not node.bram36)
+            words = (folder / "memory" / f"{node.node}.weights.hex").read_text().splitlines()
+            assert len(words) * 36 == node.steps
+        elif node.kind == "pool":
+            assert node.shape == (3, 3, 4)
+
+    graph = load_graph(folder / "graph.npz")
+    pipeline = store.load(graph, folder / "pipeline.json")
+    assert hash_of(pipeline, BUFFER) == manifest.hash
+    deeper = pipeline.with_depths({pipeline.links[0]: pipeline.links[0].depth + 1})
+    assert hash_of(deeper, BUFFER) != manifest.hash
+    x = np.random.default_rng(0).integers(0, 8, (2, 6, 6, 2))
+    result = Simulator(pipeline, tmp_path / "core").run(x)
+    np.testing.assert_array_equal(result.outputs, graph.run(x).reshape(2, -1))
+
+
+def network_of_images() -> Graph:
+    """A convolution beside a shortcut, a sum, a pool."""
+    rng = np.random.default_rng(3)
+    x, level = Tensor("x", (6, 6, 2), IntType(0, 7)), IntType(0, 7)
+    window = Window((3, 3), pads=(1, 1, 1, 1))
+    operators: list[Operator] = []
+    for name in ("left", "right"):
+        operators.append(Conv(name, ("x",), f"{name}a", rng.integers(-2, 2, (4, 3, 3, 2)), IntType(-2, 1), window))
+        steps = np.sort(rng.integers(-20, 20, (4, 7)), axis=1)
+        operators.append(Threshold(f"{name}t", (f"{name}a",), name, steps, np.zeros(4, bool), level))
+    operators.append(Add("add", ("left", "right"), "sum"))
+    operators.append(MaxPool("pool", ("sum",), "y", Window((2, 2), (2, 2))))
+    return Graph("images", x, "y", tuple(operators))
+
+
+def test_another_gateware_has_another_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = gateware_digest()
+    for path in Path(rtl.__file__).parent.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(rtl, "__file__", str(tmp_path / "__init__.py"))
+    assert gateware_digest.__wrapped__() == before
+    (tmp_path / "core.py").write_text((tmp_path / "core.py").read_text() + "\n")
+    assert gateware_digest.__wrapped__() != before
 
 
 def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from accel.dataflow import store
 from accel.graph import IntType
 from accel.manifest import (
+    KINDS,
     BudgetEntry,
     Estimate,
     Input,
     InputEncoding,
     LayerEntry,
+    LinkEntry,
     Manifest,
     ManifestError,
     Memory,
@@ -47,9 +50,37 @@ EXAMPLE = Manifest(
             multiplier="dsp",
             memory="bram",
             layers=(LayerEntry("dense0", 490, 256, 3, 3, "threshold", 125440, 200),),
+            steps=200,
+            lanes=4,
+            shape=(12,),
+            packing=0.875,
+        ),
+        NodeEntry(
+            "conv0",
+            "conv",
+            300,
+            900,
+            700,
+            3.5,
+            20,
+            pe=4,
+            simd=2,
+            drain=1,
+            multiplier="lut",
+            memory="lut",
+            layers=(LayerEntry("conv0", 18, 8, 3, 3, None, 9216, 128, kernel=(3, 3)),),
+            shape=(8, 8, 8),
+            taps=3,
+            capacity=20,
+            buffer="lut",
         ),
     ),
-    estimate=Estimate(474, 9120, 7090, 30.5, 220),
+    estimate=Estimate(474, 9120, 7090, 30.5, 220, 300),
+    links=(
+        LinkEntry("", "table0", 0, 4, 8, 0),
+        LinkEntry("table0", "array0", 0, 4, 3, 600, 40, 20, 0.5),
+        LinkEntry("array0", "", 0, 4, 15, 0),
+    ),
     budget=BudgetEntry("sim", 30000, 60000, 60.0, 230, "dsp"),
     memory=Memory(0x80000000, 0x8000),
     versions={"headrace": "0.1.0"},
@@ -98,6 +129,9 @@ def broken(change: dict[str, Any]) -> dict[str, Any]:
         ({"input_encoding.wire": "bf16"}, "input_encoding.wire must be one of int8, uint8, int16, uint16, not 'bf16'"),
         ({"pipeline": []}, "pipeline must have at least one node"),
         ({"pipeline.1.kind": "mill"}, "pipeline node array0: unknown kind 'mill'"),
+        ({"pipeline.2.layers.0.kernel": 3}, "pipeline[2].layers[0].kernel must be a list, not 3"),
+        ({"links.1.consumer": "mill"}, "links: 'table0' to 'mill' joins no nodes of the pipeline"),
+        ({"links.1.depth": -1}, "links: the depth to 'array0' must not be negative, not -1"),
         ({"pipeline.1.pe": "many"}, "pipeline[1].pe must be int, not 'many'"),
         ({"estimate.cycles": True}, "estimate.cycles must be int, not True"),
         ({"memory.base": 2}, "memory.base must be a multiple of 4, not 2"),
@@ -128,3 +162,7 @@ def test_bytes_of_an_input_element() -> None:
     assert {kind: input_bytes(kind) for kind in widths} == widths
     with pytest.raises(ManifestError, match="an input of type u17 has 17 bits; at most 16 fit"):
         input_bytes(IntType(0, 2**17 - 1))
+
+
+def test_every_node_of_a_pipeline_has_a_kind() -> None:
+    assert tuple(store.KINDS) == KINDS
