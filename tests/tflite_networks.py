@@ -11,6 +11,7 @@ import pytest
 import tflite
 
 TYPES = {"int8": 9, "uint8": 3, "int32": 2, "float32": 0, "int16": 7}
+VERSIONS = {"RESHAPE": 1}  # of operators, where 2 is unknown
 OPTIONS = {
     "ADD": "AddOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
@@ -98,7 +99,13 @@ class Network:
         for kind in kinds:
             number = getattr(tflite.BuiltinOperator, kind)
             codes.append(
-                _table(b, "OperatorCode", DeprecatedBuiltinCode=min(number, 127), Version=2, BuiltinCode=number)
+                _table(
+                    b,
+                    "OperatorCode",
+                    DeprecatedBuiltinCode=min(number, 127),
+                    Version=VERSIONS.get(kind, 2),
+                    BuiltinCode=number,
+                )
             )
         operators = []
         for kind, inputs, outputs, options in self.operators:

@@ -1,0 +1,470 @@
+"""TFLite: every tensor of real and of small networks equals that of the reference kernels; what is refused, and how."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tflite_networks import Network, Reference
+
+from accel.frontends import Encoding, FrontendError, load, tflite, tflite_file
+from accel.graph import ArgMax, Conv, Graph, IntType, Table
+from accel.graph.head import Head
+from accel.passes import lower
+
+REAL = {
+    "kws_ref_model": (2_656_768, (49, 10, 1)),
+    "pretrainedResnet_quant": (12_501_632, (32, 32, 3)),
+    "ad01_int8": (264_192, (640,)),
+    "vww_96_int8": (7_489_664, (96, 96, 3)),
+    "pretrainedResnet_large_int8": (76_473_920, (32, 32, 3)),
+    "str_ww_ref_model": (826_368, (30, 1, 40)),
+}
+SAMPLES = {"kws01": ("kws_ref_model", np.int8, 0, 901), "ic01": ("pretrainedResnet_quant", np.uint8, -128, 175)}
+SAME, VALID = 0, 1
+RELU, RELU6 = 1, 3
+
+
+def read(content: bytes, **options: object) -> Graph:
+    arguments = {"name": "small", "encoding": None, "head": None, **options}
+    return tflite.read("small.tflite", content, **arguments)  # type: ignore[arg-type]
+
+
+def compare(content: bytes, graph: Graph, inputs: np.ndarray) -> int:
+    """Each tensor that the graph has with each tensor of the reference; how many were compared."""
+    reference, model = Reference(content), tflite_file.read("", content)
+    tensors = graph.run_all(inputs)
+    compared = 0
+    for sample, x in enumerate(inputs):
+        reference.run(x)
+        for number, op in enumerate(model.operators):
+            name = f"{op.kind.lower()}_{number}"
+            if name in tensors:
+                expected = reference.tensor(op.outputs[0].index)
+                assert tensors[name][sample].ravel().tolist() == expected.tolist(), (sample, name)
+                compared += 1
+            elif op.kind == "SOFTMAX" and graph.head == "softmax_int8":
+                scores = tensors[graph.output][sample].ravel()
+                expected = reference.tensor(op.outputs[0].index)
+                assert Head.of(graph).softmax(scores.tolist()) == expected.tolist(), sample
+    return compared
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_models(data: Path, name: str) -> None:
+    path = data / "models" / f"{name}.tflite"
+    graph = load(path)
+    macs, shape = REAL[name]
+    assert (graph.name, graph.input.shape, graph.input.type) == (name, shape, IntType(-128, 127))
+    assert graph.head == ("scores" if name == "ad01_int8" else "softmax_int8")
+    assert multiplications(graph) == macs
+    rng = np.random.default_rng(len(name))
+    inputs = np.stack([rng.integers(-128, 128, shape), rng.choice([-128, 127], shape), rng.integers(-20, 20, shape)])
+    inputs = inputs[: 1 if "large" in name else 3]
+    activations = sum(type(op).__name__ == "Activation" for op in graph.operators)
+    operands = sum("operand" in op.name for op in graph.operators)
+    assert compare(path.read_bytes(), graph, inputs) == len(inputs) * (activations - operands)
+    assert load(path).digest() == graph.digest()
+
+
+def multiplications(graph: Graph) -> int:
+    total = 0
+    for op in graph.operators:
+        if hasattr(op, "weights"):
+            pixels = graph.tensors[op.output].size // op.weights.shape[0] if isinstance(op, Conv) else 1
+            total += op.weights.size * pixels
+    return total
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("every", [25, pytest.param(1, marks=pytest.mark.slow)])
+def test_official_inputs(data: Path, name: str, every: int) -> None:
+    """The int8 probabilities of TFLite, and from them the published accuracy: 90.1 % and 87.5 %."""
+    file, dtype, offset, hits = SAMPLES[name]
+    folder = data / "datasets" / name
+    rows = list(csv.reader((folder / "y_labels.csv").open()))
+    golden = np.load(folder / "reference_int8_outputs.npy")
+    graph = load(data / "models" / f"{file}.tflite")
+    softmax = Head.of(graph).softmax
+    x = np.stack([np.fromfile(folder / row[0], dtype) for row in rows[::every]]).astype(np.int64) + offset
+    y = np.array([softmax(scores) for scores in graph.run(x.reshape(-1, *graph.input.shape)).tolist()])
+    assert (y == golden[::every]).all()
+    if every == 1:
+        assert int((y.argmax(axis=1) == [int(row[2]) for row in rows]).sum()) == hits
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kws_ref_model",
+        "ad01_int8",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in REAL if n not in ("kws_ref_model", "ad01_int8")),
+    ],
+)
+def test_lowered(data: Path, name: str) -> None:
+    graph = load(data / "models" / f"{name}.tflite")
+    lowered = lower(graph)
+    shape = graph.input.shape
+    x = np.random.default_rng(3).integers(-128, 128, (2, *shape))
+    one, other = graph.run_all(x), lowered.run_all(x)
+    shared = [n for n in one if n in other and "_sum" not in n]
+    assert len(shared) > len(one) // 2
+    assert all((one[n] == other[n]).all() for n in shared)
+    assert lowered.output in shared
+
+
+def test_wires(data: Path) -> None:
+    """Where the wire carries the file's integers plus a constant, nothing is computed; otherwise a table quantizes."""
+    path = data / "models" / "pretrainedResnet_quant.tflite"
+    plain, wire = load(path), load(path, encoding=Encoding(IntType(0, 255), Fraction(1)))
+    x = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3))
+    assert wire.input.type == IntType(0, 255)
+    assert len(wire.operators) == len(plain.operators)
+    assert (wire.run(x) == plain.run(x - 128)).all()
+    coarse = load(path, encoding=Encoding(IntType(0, 15), Fraction(33, 2), Fraction(-3)))
+    assert isinstance(coarse.operators[0], Table)
+    q = np.random.default_rng(0).integers(0, 16, (1, 32, 32, 3))
+    real = np.float32(16.5) * q - 3
+    rounded = np.floor(real + 0.5).astype(int)  # the scale is 1
+    assert (coarse.run(q) == plain.run(np.clip(rounded - 128, -128, 127))).all()
+    ranked = load(path, head="argmax")
+    assert isinstance(ranked.operators[-1], ArgMax)
+    assert (ranked.run(x - 128)[:, 0] == plain.run(x - 128).argmax(axis=1)).all()
+
+
+class Draw:
+    """Random tensors and numbers for one small network."""
+
+    def __init__(self, seed: int, kind: str) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.kind = kind
+        self.lo, self.hi = (-128, 127) if kind == "int8" else (0, 255)
+        self.network = Network()
+
+    def scale(self, low: float = 0.01, high: float = 0.5) -> float:
+        return float(np.float32(self.rng.uniform(low, high)))
+
+    def zero(self) -> int:
+        return int(self.rng.integers(self.lo, self.hi + 1))
+
+    def input(self, *shape: int) -> int:
+        number = self.network.tensor((1, *shape), self.kind, self.scale(), self.zero())
+        self.network.inputs = [number]
+        return number
+
+    def tensor(self, *shape: int, scale: float | None = None, zero: int | None = None, kind: str | None = None) -> int:
+        scale = self.scale() if scale is None else scale
+        return self.network.tensor((1, *shape), kind or self.kind, scale, self.zero() if zero is None else zero)
+
+    def weights(self, shape: tuple[int, ...], axis: int, *, per_channel: bool) -> tuple[int, float]:
+        """Weights, and one of their scales."""
+        count = shape[axis] if per_channel else 1
+        scale = self.rng.uniform(0.001, 0.05, count).astype(np.float32)
+        zero = 0 if self.kind == "int8" else int(self.rng.integers(0, 256))
+        data = self.rng.integers(self.lo, self.hi + 1, shape)
+        return self.network.tensor(shape, self.kind, scale, zero, axis=axis, data=data), float(scale.mean())
+
+    def bias(self, count: int) -> int:
+        return self.network.tensor((count,), "int32", data=self.rng.integers(-3000, 3000, count))
+
+    def sums(self, x: int, taps: int, scale: float) -> float:
+        """A scale for the sums of so many products, so that some of them saturate."""
+        return float(np.float32(self.network.tensors[x]["scale"][0] * scale * 60 * np.sqrt(taps)))
+
+    def finish(self, output: int) -> tuple[bytes, np.ndarray]:
+        self.network.outputs = [output]
+        shape = self.network.tensors[self.network.inputs[0]]["shape"][1:]
+        return self.network.content(), self.rng.integers(self.lo, self.hi + 1, (4, *shape))
+
+
+def like(draw: Draw, x: int) -> dict[str, object]:
+    """Scale and zero point of a tensor, for another one."""
+    each = draw.network.tensors[x]
+    return {"scale": float(each["scale"][0]), "zero": int(each["zero"][0])}
+
+
+def window(**options: int) -> dict[str, int]:
+    return {"Padding": VALID, "StrideH": 1, "StrideW": 1, **options}
+
+
+def convolution(draw: Draw) -> int:
+    kh, kw, c, m = (int(n) for n in draw.rng.integers(1, 4, 4))
+    x = draw.input(9, 8, c)
+    per_channel = draw.kind == "int8" and draw.rng.random() < 0.7
+    w, scale = draw.weights((m, kh, kw, c), 0, per_channel=per_channel)
+    stride, dilation = (
+        (1, int(draw.rng.integers(1, 3))) if draw.rng.random() < 0.5 else (int(draw.rng.integers(1, 4)), 1)
+    )
+    padding = int(draw.rng.integers(0, 2))
+    size = [
+        -(-n // stride) if padding == SAME else -(-(n - (k - 1) * dilation) // stride)
+        for n, k in zip((9, 8), (kh, kw), strict=True)
+    ]
+    y = draw.tensor(*size, m, scale=draw.sums(x, kh * kw * c, scale))
+    options = window(
+        Padding=padding, StrideH=stride, StrideW=stride, DilationHFactor=dilation, DilationWFactor=dilation
+    )
+    inputs = [x, w, draw.bias(m)]
+    return draw.network.op(
+        "CONV_2D", inputs, y, **options, FusedActivationFunction=int(draw.rng.choice([0, RELU, RELU6]))
+    )
+
+
+def depthwise(draw: Draw) -> int:
+    c, multiplier = (int(n) for n in draw.rng.integers(1, 4, 2))
+    x = draw.input(6, 7, c)
+    w, scale = draw.weights((1, 3, 2, c * multiplier), 3, per_channel=draw.kind == "int8")
+    y = draw.tensor(3, 4, c * multiplier, scale=draw.sums(x, 6, scale))
+    options = window(
+        Padding=SAME, StrideH=2, StrideW=2, DilationHFactor=1, DilationWFactor=1, DepthMultiplier=multiplier
+    )
+    return draw.network.op("DEPTHWISE_CONV_2D", [x, w, draw.bias(c * multiplier)], y, **options)
+
+
+def fully_connected(draw: Draw) -> int:
+    """Of an image that is made flat; with and without bias."""
+    x = draw.input(2, 3, 4)
+    flat = draw.tensor(24, **like(draw, x))
+    draw.network.op("RESHAPE", [x, draw.network.tensor((2,), "int32", data=np.array([1, 24]))], flat)
+    w, scale = draw.weights((5, 24), 0, per_channel=draw.kind == "int8" and draw.rng.random() < 0.5)
+    y = draw.tensor(5, scale=draw.sums(x, 24, scale))
+    inputs = [flat, w, draw.bias(5)] if draw.rng.random() < 0.5 else [flat, w, -1]
+    return draw.network.op("FULLY_CONNECTED", inputs, y, FusedActivationFunction=int(draw.rng.choice([0, RELU])))
+
+
+def fully_connected_pixels(draw: Draw) -> int:
+    x = draw.input(2, 3, 4)
+    w, scale = draw.weights((5, 4), 0, per_channel=False)
+    y = draw.tensor(2, 3, 5, scale=draw.sums(x, 4, scale))
+    return draw.network.op("FULLY_CONNECTED", [x, w, draw.bias(5)], y, KeepNumDims=True)
+
+
+def branches(draw: Draw) -> int:
+    """Two changes of scale, one of them a RELU, and their sum."""
+    x = draw.input(4, 3)
+    a = draw.network.op("QUANTIZE", [x], draw.tensor(4, 3, scale=draw.scale(0.005, 0.3)))
+    b = draw.network.op(str(draw.rng.choice(["RELU", "RELU6"])), [x], draw.tensor(4, 3))
+    y = draw.tensor(4, 3, scale=draw.scale(0.1, 0.6))
+    return draw.network.op("ADD", [a, b], y, FusedActivationFunction=int(draw.rng.choice([0, RELU, RELU6])))
+
+
+def pools(draw: Draw) -> int:
+    x = draw.input(7, 9, 3)
+    largest = draw.tensor(4, 5, 3, **like(draw, x))
+    options = window(Padding=SAME, StrideH=2, StrideW=2, FilterHeight=3, FilterWidth=3)
+    draw.network.op("MAX_POOL_2D", [x], largest, **options, FusedActivationFunction=int(draw.rng.choice([0, RELU6])))
+    y = draw.tensor(2, 2, 3, **like(draw, x))
+    return draw.network.op(
+        "AVERAGE_POOL_2D", [largest], y, **window(StrideH=2, StrideW=2, FilterHeight=2, FilterWidth=3),
+        FusedActivationFunction=int(draw.rng.choice([0, RELU])),
+    )  # fmt: skip
+
+
+def means(draw: Draw) -> int:
+    h, w = (int(n) for n in draw.rng.integers(1, 12, 2))
+    x = draw.input(h, w, 4)
+    axes = draw.network.tensor((2,), "int32", data=np.array([1, 2]))
+    keep = bool(draw.rng.random() < 0.5)
+    scale = draw.network.tensors[x]["scale"][0] * draw.rng.choice([0.05, 0.3, 1.0])
+    zero = None if draw.rng.random() < 0.7 else like(draw, x)["zero"]
+    y = draw.tensor(*((1, 1, 4) if keep else (4,)), scale=float(scale), zero=zero)  # type: ignore[arg-type]
+    return draw.network.op("MEAN", [x, axes], y, KeepDims=keep)
+
+
+def borders(draw: Draw) -> int:
+    x = draw.input(3, 4, 2)
+    pads = draw.network.tensor((4, 2), "int32", data=np.array([[0, 0], [1, 2], [0, 3], [0, 0]]))
+    y = draw.tensor(6, 7, 2, **like(draw, x))
+    if draw.rng.random() < 0.5:
+        return draw.network.op("PAD", [x, pads], y)
+    filling = draw.network.tensor((1,), draw.kind, **like(draw, x), data=np.array([draw.zero()]))
+    return draw.network.op("PADV2", [x, pads, filling], y)
+
+
+def joins(draw: Draw) -> int:
+    """Channels side by side; uint8 ones of different scales."""
+    x = draw.input(3, 4, 2)
+    a = draw.network.op("QUANTIZE", [x], draw.tensor(3, 4, 2))
+    y = draw.tensor(3, 4, 4, **({} if draw.kind == "uint8" else like(draw, a)))
+    other = a if draw.kind == "int8" else draw.network.op("QUANTIZE", [x], draw.tensor(3, 4, 2))
+    return draw.network.op("CONCATENATION", [a, other], y, Axis=int(draw.rng.choice([3, -1])))
+
+
+def real_borders(draw: Draw) -> int:
+    """From int8 to uint8 through floats, and floats at the end."""
+    x = draw.input(5, 2)
+    floats = draw.network.op("DEQUANTIZE", [x], draw.network.tensor((1, 5, 2), "float32"))
+    other = "uint8" if draw.kind == "int8" else "int8"
+    return draw.network.op("QUANTIZE", [floats], draw.tensor(5, 2, kind=other, zero=100))
+
+
+def other_type(draw: Draw) -> int:
+    other = "uint8" if draw.kind == "int8" else "int8"
+    return draw.network.op("QUANTIZE", [draw.input(9)], draw.tensor(9, kind=other, zero=77))
+
+
+def probabilities(draw: Draw) -> int:
+    draw.kind, draw.lo, draw.hi = "int8", -128, 127
+    x = draw.input(11)
+    scores = draw.network.op("QUANTIZE", [x], draw.tensor(11, scale=draw.scale(0.001, 3.0)))
+    return draw.network.op("SOFTMAX", [scores], draw.tensor(11, scale=1 / 256, zero=-128), Beta=1.0)
+
+
+SMALL: list[Callable[[Draw], int]] = [
+    convolution,
+    depthwise,
+    fully_connected,
+    fully_connected_pixels,
+    branches,
+    pools,
+    means,
+    borders,
+    joins,
+    real_borders,
+    other_type,
+    probabilities,
+]
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+@pytest.mark.parametrize("build", SMALL, ids=lambda build: build.__name__)
+def test_small_networks(build: Callable[[Draw], int], kind: str) -> None:
+    compared = 0
+    for seed in range(12):
+        draw = Draw(seed, kind)
+        content, inputs = draw.finish(build(draw))
+        graph = read(content)
+        inputs = inputs.reshape(-1, *graph.input.shape)
+        compared += compare(content, graph, inputs)
+        if seed < 2:
+            assert (lower(graph).run(inputs) == graph.run(inputs)).all()
+    assert compared >= 12 * 4
+
+
+def test_float_borders() -> None:
+    """QUANTIZE on the device: without an encoding the wire carries its integers."""
+    network = Network()
+    x = network.tensor((1, 6), "float32")
+    q = network.op("QUANTIZE", [x], network.tensor((1, 6), "int8", 0.25, 3))
+    r = network.op("RELU", [q], network.tensor((1, 6), "int8", 0.5, -100))
+    y = network.op("DEQUANTIZE", [r], network.tensor((1, 6), "float32"))
+    network.inputs, network.outputs = [x], [y]
+    graph = read(network.content())
+    assert (graph.input.type, graph.head) == (IntType(-128, 127), "scores")
+    assert graph.input.affine is not None
+    assert (graph.input.affine.scale, graph.input.affine.offset) == ((Fraction(1, 4),), (Fraction(-3, 4),))
+    assert (graph.output_affine.scale, graph.output_affine.offset) == ((Fraction(1, 2),), (Fraction(50),))
+    wide = read(network.content(), encoding=Encoding(IntType(-512, 511), Fraction(1, 16)))
+    reference = Reference(network.content())
+    for numbers in np.random.default_rng(0).integers(-512, 512, (20, 6)):
+        reference.run(numbers / 16)
+        levels = wide.run(numbers[None])[0]
+        assert (levels * 0.5 + 50 == reference.tensor(y)).all()
+
+
+def refusal(network: Network, output: int, **options: object) -> str:
+    network.outputs = [output]
+    with pytest.raises(FrontendError) as caught:
+        read(network.content(), **options)
+    return str(caught.value)
+
+
+def test_refusals() -> None:
+    def one(kind: str, *, inputs: tuple[int, ...] = (), shape: tuple[int, ...] = (4, 4, 2), **options: object) -> str:
+        draw = Draw(0, "int8")
+        x = draw.input(*(shape if len(shape) == 1 else (4, 4, 2)))
+        y = draw.tensor(*shape)
+        draw.network.tensors[y]["name"] = "there;and its other names"
+        draw.network.op(kind, [x, *inputs], y, **options)
+        return refusal(draw.network, y)
+
+    for message, found in {
+        "this operator cannot be read; these can: ADD, AVERAGE_POOL_2D, ": one("LOGISTIC"),
+        "has no input 1; ": one("ADD"),
+        "has other scales in 't0' than in 'there'; ": one("MAX_POOL_2D"),
+        "the filter is missing, where a constant is needed; ": one("CONV_2D"),
+        "the filter ('t0') is computed, where a constant is needed; ": one("CONV_2D", inputs=(0,)),
+        "makes int8 of scale ": one("SOFTMAX", Beta=1.0, shape=(32,)),
+        "has beta 2.0; only 1 can be read": one("SOFTMAX", Beta=2.0),
+        "works along the last axis of shape (4, 4, 2); it must work along all elements": one("SOFTMAX", Beta=1.0),
+        "has the fused activation function 4; ": one("ADD", inputs=(0,), FusedActivationFunction=4),
+        "makes shape (4, 2) of shape (4, 4, 2); ": one("RESHAPE", shape=(4, 2)),
+        "joins along axis 1 of shape [1, 4, 4, 2]; only channels can be joined": one("CONCATENATION", Axis=1),
+        "joins 't0' to 'there' of another scale; TFLite refuses this for int8": one("CONCATENATION", Axis=3),
+    }.items():
+        place, reason = re.fullmatch(r"(small\.tflite: node there \(\w+\)): (.*)", found).groups()  # type: ignore[union-attr]
+        assert place
+        assert reason.startswith(message), found
+
+
+def test_refused_windows_and_weights() -> None:
+    draw = Draw(1, "int8")
+    x = draw.input(4, 4, 2)
+    options = window(Padding=SAME, FilterHeight=2, FilterWidth=2)
+    y = draw.network.op("AVERAGE_POOL_2D", [x], draw.tensor(4, 4, 2, **like(draw, x)), **options)
+    assert "averages windows that reach outside the image; use VALID padding" in refusal(draw.network, y)
+
+    draw = Draw(1, "int8")
+    x = draw.input(2, 4)
+    w = draw.network.tensor((3, 8), "int8", 0.1, 5, data=np.ones((3, 8)))
+    y = draw.network.op("FULLY_CONNECTED", [x, w, -1], draw.tensor(3))
+    assert "weights 't1' of type int8 have zero points that are not 0; " in refusal(draw.network, y)
+
+    draw = Draw(1, "int8")
+    x = draw.input(8)
+    w = draw.network.tensor((3, 8), "int8", 0.1, data=np.ones((3, 8)))
+    b = draw.network.tensor((3,), "int32", data=np.array([2**31 - 1, 0, 0]))
+    y = draw.network.op("FULLY_CONNECTED", [x, w, b], draw.tensor(3))
+    assert "has sums that can overflow 32 bits" in refusal(draw.network, y)
+
+    draw = Draw(1, "int8")
+    x = draw.input(2, 2, 2)
+    w = draw.network.tensor((1, 1, 1, 2), "int16", 0.1, data=np.ones((1, 1, 1, 2)))
+    y = draw.network.op("CONV_2D", [x, w, -1], draw.tensor(2, 2, 1), **window(DilationHFactor=1, DilationWFactor=1))
+    assert "tensor 't1' is of type int16, not int8 or uint8; " in refusal(draw.network, y)
+
+    network = Network()
+    x = network.tensor((1, 4), "float32")
+    y = network.op("RELU", [x], network.tensor((1, 4), "float32"))
+    network.inputs = [x]
+    assert "reads the input 't0', which is not quantized; " in refusal(network, y)
+
+
+def test_refused_files(tmp_path: Path) -> None:
+    draw = Draw(0, "int8")
+    x = draw.input(3)
+    y = draw.network.op("RELU", [x], draw.tensor(3))
+    content, _ = draw.finish(y)
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(content)
+    assert load(path).name == "broken"
+    rng = np.random.default_rng(0)
+    for cut in rng.integers(8, len(content), 60):
+        path.write_bytes(content[: int(cut)])
+        with pytest.raises(FrontendError, match=re.escape(str(path))):
+            load(path)
+    for _ in range(300):  # flipped bytes are read as another network or refused, but never crash
+        broken = bytearray(content)
+        for at in rng.integers(8, len(content), int(rng.integers(1, 6))):
+            broken[at] = rng.integers(0, 256)
+        try:
+            read(bytes(broken))
+        except FrontendError as error:
+            assert error.file == "small.tflite"
+
+    draw.network.outputs = [y, y]
+    with pytest.raises(FrontendError, match=r"^small.tflite: must have one output, not 2 \(t1, t1\); "):
+        read(draw.network.content())
+    draw.network.operators, draw.network.outputs = [], [y]
+    with pytest.raises(FrontendError, match=r"^small.tflite: holds no operators; "):
+        read(draw.network.content())
+    draw = Draw(0, "int8")
+    x = draw.network.tensor((2, 3), "int8", 0.1)
+    draw.network.inputs = [x]
+    y = draw.network.op("RELU", [x], draw.network.tensor((2, 3), "int8", 0.1))
+    assert refusal(draw.network, y) == "small.tflite: tensor 't0' has shape [2, 3]; convert for a batch of one"
