@@ -18,6 +18,7 @@ from accel.dataflow.folding import FoldingError, fold
 from accel.dataflow.network import choose
 from accel.dataflow.node_cost import fifo_cost, resources_of
 from accel.dataflow.parts import Part, parts
+from accel.dataflow.pins import Pinned, check, depths
 from accel.dataflow.pipeline import ArrayNode, Layer, Node, Pipeline, Stream
 from accel.dataflow.tokens import measure
 from accel.graph import ArgMax, Dense, Graph, GraphError, IntType, Requantize, Table, Threshold
@@ -48,7 +49,9 @@ class Built:
         return replace(sum(self.costs + self.fifos, start=Cost()), cycles=self.latency)
 
 
-def pipeline(graph: Graph, *, budget: Budget, objective: str = "latency", pins: Pins | None = None) -> Pipeline:
+def pipeline(
+    graph: Graph, *, budget: Budget, objective: str = "latency", pins: Pins | Pinned | None = None
+) -> Pipeline:
     """The pipeline of least latency at batch 1; see `build`."""
     return build(graph, budget=budget, objective=objective, pins=pins).pipeline
 
@@ -59,31 +62,39 @@ def build(
     budget: Budget,
     objective: str = "latency",
     rate: int | None = None,
-    pins: Pins | None = None,
+    pins: Pins | Pinned | None = None,
 ) -> Built:
     """Fold a lowered graph.
 
     The objective is ``latency`` of a frame, or ``area``: the least that takes a frame every ``rate`` cycles. ``pins``
-    fix choices by operator. Raises `GraphError` for operators that no hardware node computes, `FoldingError` when
-    nothing fits the budget.
+    fix choices by operator, or whatever a file of them does (`accel.dataflow.pins`). Raises `GraphError` for operators
+    that no hardware node computes, `FoldingError` when nothing fits the budget, `DeadlockError` when pinned FIFOs are
+    too small for the pipeline to go on.
     """
     if objective not in OBJECTIVES:
         raise GraphError(f"graph {graph.name}: the objective must be {' or '.join(OBJECTIVES)}, not {objective!r}")
     if (objective == "area") != (rate is not None):
         raise GraphError(f"graph {graph.name}: a rate in cycles a frame belongs to the objective area, and only there")
+    pinned = pins if isinstance(pins, Pinned) else Pinned(pins or {})
     if objective == "latency" and is_chain(graph):
         items, names = chain(graph)
+        check([], pinned, chain=items)
         types = [graph.tensors[name] for name in names]
         streams = [Stream(tensor.size, tensor.type, 1) for tensor in types]
         streams[0] = Stream(streams[0].elements, streams[0].type, input_lanes(graph.input.type))
-        folding = fold(graph.name, items, streams, budget=budget, pins=pins)
+        folding = fold(graph.name, items, streams, budget=budget, pins=pinned.nodes)
         latency = streams[0].beats + sum(cost.cycles for cost in folding.costs)
         found = Pipeline(graph, folding.nodes)
+        if pinned.fifos:
+            found = found.with_depths(depths(found, pinned))
+            latency = measure(found).latency
         return Built(found, folding.costs, folding.binding, latency, measure(found).interval)
-    return build_network(graph, parts(graph), budget=budget, rate=rate, pins=pins or {})
+    some = parts(graph)
+    check(some, pinned)
+    return build_network(graph, some, budget=budget, rate=rate, pins=pinned)
 
 
-def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: int | None, pins: Pins) -> Built:
+def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: int | None, pins: Pinned) -> Built:
     """Fold what is no chain of dense layers, and size its FIFOs.
 
     What these and the repacks take is known only afterwards; if it is too much, folding has to do with as much less.
@@ -92,9 +103,10 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
     beats = -(-graph.input.size // lanes)
     left = budget
     for _ in range(TRIES):
-        chosen = choose(graph.name, some, budget=left, pins=pins, beats=beats, rate=rate)
+        chosen = choose(graph.name, some, budget=left, pins=pins.nodes, beats=beats, rate=rate)
         nodes = [option.node for option in chosen.options]
-        sized = size(assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES))
+        found = assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES)
+        sized = size(found, pins=depths(found, pins))
         built = finished(sized, chosen.binding)
         if built.total.fits(budget):
             return built

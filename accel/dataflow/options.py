@@ -30,7 +30,7 @@ from accel.dataflow.pipeline import (
     sources,
 )
 from accel.dataflow.timing import array_beats
-from accel.dataflow.windows import needs
+from accel.dataflow.windows import least_capacity, needs
 from accel.graph import (
     Add,
     ArgMax,
@@ -50,6 +50,7 @@ from accel.graph import (
 PRODUCT_BITS = 64  # bits of a weight times bits of an input: larger products belong into DSP48E1s, if there are any
 MOST_LANES = 64  # wider beats are many wires that change at once
 BUFFERS = ("lut", "bram")
+ANY = range(1, 1 << 16)
 SLOW = 1 << 20  # cycles between beats that make a node wait for each
 
 Wishes = Mapping[str, object]
@@ -81,33 +82,22 @@ def folds_of(size: int) -> list[int]:
     return sorted({-(-size // steps) for steps in range(1, size + 1)})
 
 
-def keys_of(part: Part) -> dict[str, tuple]:
-    """What may be chosen for a part, with the legal values; a range's are too many to list."""
-    if isinstance(part.operator, Conv):
-        weights, window = part.operator.weights, part.operator.window
-        each, channels = len(weights) // part.operator.groups, weights.shape[3]
-        depthwise = part.operator.is_depthwise
-        pes = divisors(len(weights) if depthwise else each)
-        keys: dict[str, tuple] = {"pe": tuple(pes), "simd": tuple(divisors(channels))}
-        if depthwise:
-            del keys["simd"]
-        return keys | {
-            "taps": tuple(range(1, window.taps + 1)),
-            "drain": tuple(pes),
-            "multiplier": CHOICES["multiplier"],
-            "memory": CHOICES["memory"],
-            "buffer": BUFFERS,
-        }
+def keys_of(part: Part) -> dict[str, Sequence]:
+    """What may be chosen for a part, with the legal values."""
+    op = part.operator
     if part.layers:
-        return {
-            "pe": range(1, 1 << 16),  # type: ignore[dict-item]
-            "simd": range(1, 1 << 16),  # type: ignore[dict-item]
-            "drain": range(1, 1 << 16),  # type: ignore[dict-item]
-            **CHOICES,
-        }
-    if isinstance(part.operator, MaxPool | SumPool):
-        return {"lanes": tuple(lanes_of(part)), "buffer": BUFFERS}
-    return {"lanes": tuple(lanes_of(part))}
+        return {"pe": ANY, "simd": ANY, "drain": ANY, **CHOICES, "lanes": ANY}
+    keys: dict[str, Sequence]
+    keys = {"lanes": lanes_of(part)}
+    if isinstance(op, Conv):
+        each, channels = len(op.weights) // op.groups, op.weights.shape[3]
+        pes = divisors(len(op.weights) if op.is_depthwise else each)
+        keys = {"pe": pes} if op.is_depthwise else {"pe": pes, "simd": divisors(channels)}
+        keys |= {"taps": range(1, op.window.taps + 1), "drain": pes, **CHOICES}
+    if isinstance(op, Conv | MaxPool | SumPool):
+        least = least_capacity(op.window, part.image)
+        keys |= {"buffer": BUFFERS, "capacity": range(least, least + part.image.height * part.image.width + 1)}
+    return keys
 
 
 def lanes_of(part: Part) -> list[int]:
@@ -177,6 +167,8 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
                 each = -(-conv.window.taps // taps) * (1 if conv.is_depthwise else conv.weights.shape[3] // simd)
                 enough = next(d for d in divisors(pe) if pe // d <= each)
                 for drain in chosen("drain", wishes, (enough,)):
+                    if pe % drain:
+                        continue
                     for style in chosen("multiplier", wishes, styles):
                         for memory in chosen("memory", wishes, CHOICES["memory"]):
                             for buffer in chosen("buffer", wishes, BUFFERS):
@@ -201,7 +193,7 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
 def dense_arrays(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node]:
     """A chain of dense layers on one array; sizes are powers of two."""
     sink = stream(part.output, OUTPUT_LANES)
-    for lanes in (1, 4):
+    for lanes in chosen("lanes", wishes, (1, 4)):
         source = stream(part.inputs[0], lanes)
         for node in arrays(
             part.layers, source, sink, budget=budget, wishes=wishes, space=Space("coarse"), room=lambda used: 1 << 40

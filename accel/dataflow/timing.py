@@ -202,10 +202,13 @@ def argmax_beats(node: ArgMaxNode, arrivals: np.ndarray) -> np.ndarray:
 
 
 def beats(node: Node, arrivals: np.ndarray) -> np.ndarray:
-    """Times of the output beats of any node."""
+    """Times of the output beats of a node of a chain; `accel.dataflow.tokens` knows all others too."""
     if isinstance(node, ArrayNode):
         return array_beats(node, arrivals)
-    return table_beats(node, arrivals) if isinstance(node, TableNode) else argmax_beats(node, arrivals)
+    if isinstance(node, TableNode):
+        return table_beats(node, arrivals)
+    assert isinstance(node, ArgMaxNode), f"{node.name}: no node of a chain"
+    return argmax_beats(node, arrivals)
 
 
 def array_cycles(node: ArrayNode) -> int:
