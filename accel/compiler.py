@@ -20,6 +20,8 @@ from accel.dataflow.budget import Budget, Cost
 from accel.dataflow.build import Built, build
 from accel.dataflow.candidates import Pins
 from accel.dataflow.cost import rom_cost
+from accel.dataflow.pins import FILE_NAME as FOLDING_FILE
+from accel.dataflow.pins import Pinned, write
 from accel.dataflow.pipeline import ArrayNode, ConvNode, DepthwiseNode, Layer, Link, Node, Pipeline, PoolNode
 from accel.frontends import Encoding, load
 from accel.graph import Graph, IntType
@@ -58,14 +60,17 @@ def compile_model(
     name: str | None = None,
     task: str = "",
     encoding: Encoding | None = None,
-    pins: Pins | None = None,
+    pins: Pins | Pinned | None = None,
+    objective: str = "latency",
+    rate: int | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Compile a model file, or a graph already read, into ``out_dir``, which is replaced as a whole or left as it was.
 
     ``memory`` is the window of the accelerator's DMA; ``encoding`` says what the integers on the wire mean (None: they
-    are those of the model's first quantizer); ``task`` names the benchmark (empty: none); ``progress`` gets a line
-    before each step. Raises FrontendError, GraphError (FoldingError among them) or ManifestError.
+    are those of the model's first quantizer); ``task`` names the benchmark (empty: none); ``pins``, ``objective`` and
+    ``rate`` are for folding (`accel.dataflow.build.build`); ``progress`` gets a line before each step. Raises
+    FrontendError, GraphError (FoldingError and DeadlockError among them) or ManifestError.
     """
     start = time.monotonic()
     if isinstance(model, Graph):
@@ -76,7 +81,7 @@ def compile_model(
     progress("lowering activations to thresholds, multipliers and tables")
     graph = lower(graph)
     progress(f"folding {len(graph.operators)} operators into {budget.name}")
-    built = build(graph, budget=budget, pins=pins)
+    built = build(graph, budget=budget, objective=objective, rate=rate, pins=pins)
     progress("writing Verilog")
     digest = hash_of(built.pipeline, memory)
     verilog = to_verilog(accelerator(built.pipeline, hash_value=int(digest, 16), memory=memory), TOP)
@@ -90,6 +95,7 @@ def compile_model(
         write_images(built.pipeline, fresh / "memory")
         save(built.pipeline.graph, fresh / "graph.npz")
         store.save(built.pipeline, fresh / store.FILE_NAME)
+        (fresh / FOLDING_FILE).write_text(write(built.pipeline))
         manifest = replace(manifest, seconds={"compile": round(time.monotonic() - start, 2)})
         manifest.save(fresh)
         fresh.chmod(0o755)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from accel.dataflow import pins
 from accel.manifest import Manifest
-from headrace import flow
+from headrace import flow, nodes
 from headrace.options import Board, Model
 from headrace.steps import Runner
 from headrace.target import Target
@@ -31,13 +31,23 @@ def main(
     lut: Annotated[int | None, typer.Option(help="At most so many LUTs, instead of what the board has left.")] = None,
     dsp: Annotated[int | None, typer.Option(help="At most so many DSP slices.")] = None,
     bram: Annotated[float | None, typer.Option(help="At most so many 36-Kbit block RAMs.")] = None,
+    objective: Annotated[str, typer.Option(help="latency of a frame, or area at a given --rate.")] = "latency",
+    rate: Annotated[int | None, typer.Option(metavar="CYCLES", help="Area: a frame every so many cycles.")] = None,
+    folding: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Choices that are made already: a folding.yaml, or a part of one."),
+    ] = None,
 ) -> None:
     """Compile a model to Verilog and memory images, and estimate cycles and resources."""
     target = Target.of(model, board=board, engine="stream")
     wanted: dict[str, Any] = {"lut": lut, "dsp": dsp, "bram36": bram}
-    if limits := {name: value for name, value in wanted.items() if value is not None}:
-        if out is None:
-            raise ValueError("a budget of your own needs a folder of its own: add -o DIR")
+    limits = {name: value for name, value in wanted.items() if value is not None}
+    wishes: dict[str, Any] = {"objective": objective, "rate": rate} if objective != "latency" or rate else {}
+    if folding is not None:
+        wishes["pins"] = pins.read(folding)
+    if out is None and (limits or wishes):
+        raise ValueError("a budget or a folding of your own needs a folder of its own: add -o DIR")
+    if limits:
         target = replace(target, board=replace(target.board, budget=replace(target.board.budget, **limits)))
     if out is None:
         runner = Runner(target.out_dir, typer.echo)
@@ -45,25 +55,10 @@ def main(
             runner.run(flow.compile_step(target))
         out = target.model_dir
     else:
-        flow.compile_into(target, out, typer.echo)
+        flow.compile_into(target, out, typer.echo, **wishes)
     manifest = Manifest.load(out)
     console = Console(soft_wrap=True, highlight=False)
-    console.print(describe(manifest))
+    console.print(nodes.table(manifest))
     bound = f", bound by {manifest.budget.binding}" if manifest.budget.binding else ""
-    console.print(f"{out}: {manifest.estimate.cycles:,} cycles estimated{bound}; hash {manifest.hash}")
-
-
-def describe(manifest: Manifest) -> Table:
-    """A row a hardware node, and their sum."""
-    table = Table("node", "layers", "PE × SIMD", "cycles", "LUT", "FF", "BRAM36", "DSP", box=None)
-    for node in manifest.pipeline:
-        layers = ", ".join(f"{layer.inputs}→{layer.outputs}" for layer in node.layers) or node.kind
-        size = f"{node.pe} × {node.simd}" if node.pe else ""
-        table.add_row(node.node, layers, size, *numbers(node))
-    table.add_row("all", "", "", *numbers(manifest.estimate))
-    return table
-
-
-def numbers(found: object) -> list[str]:
-    """Cycles and resources, as cells."""
-    return [f"{getattr(found, name):,g}" for name in ("cycles", "lut", "ff", "bram36", "dsp")]
+    interval = f", a frame every {manifest.estimate.interval:,}" if manifest.estimate.interval else ""
+    console.print(f"{out}: {manifest.estimate.cycles:,} cycles estimated{interval}{bound}; hash {manifest.hash}")

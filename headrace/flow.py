@@ -44,8 +44,11 @@ def build(
             implement(target, say, seeds=seeds, allow_timing_fail=allow_timing_fail)
 
 
-def compile_into(target: Target, folder: Path, say: Callable[[str], None] = print) -> Manifest:
-    """Compile the model of ``target`` into ``folder``, a line to ``say`` a stage. Raises what the stages raise."""
+def compile_into(target: Target, folder: Path, say: Callable[[str], None] = print, **folding: Any) -> Manifest:
+    """Compile the model of ``target`` into ``folder``, a line to ``say`` a stage. Raises what the stages raise.
+
+    ``folding`` is handed on: pins, objective, rate.
+    """
     return compile_model(
         fetch.model(target.entry),
         folder,
@@ -55,6 +58,7 @@ def compile_into(target: Target, folder: Path, say: Callable[[str], None] = prin
         task=target.entry.task,
         encoding=evaluate.encoding(target.entry),
         progress=say,
+        **folding,
     )
 
 
