@@ -55,6 +55,11 @@ class Sizing:
         # one more than it ever held: a full FIFO takes nothing in the cycle in which it gives
         self.depths = [self.pinned.get(i, held + 1) for i, held in enumerate(unbounded.held)]
         self.shrink([i for i in range(count) if i not in self.pinned])
+        # what one link gave up may have made entries of another one useless
+        again = True
+        while again:
+            links = [i for i in range(count) if self.depths[i] and i not in self.pinned]
+            again = any([self.good({i: self.depths[i] - 1}) for i in links])
         sized = self.pipeline.with_depths(dict(zip(self.pipeline.links, self.depths, strict=True)))
         return Sized(sized, self.machine.run(self.depths), unbounded)
 

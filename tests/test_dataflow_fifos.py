@@ -1,0 +1,134 @@
+"""FIFO depths: no slower than unbounded ones, none too many; pins by file; pipelines that stop are named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from image_networks import Writer
+
+from accel.dataflow.budget import Budget
+from accel.dataflow.build import build
+from accel.dataflow.fifos import RATE, size
+from accel.dataflow.pins import Pinned, read, write
+from accel.dataflow.pipeline import ConvNode, Link, Pipeline
+from accel.dataflow.tokens import UNBOUNDED, DeadlockError, TooSlowError, measure
+from accel.graph import Add, Graph, GraphError, IntType, Tensor
+
+ROOM = Budget(12_000, 24_000, 30, 40, name="room")
+
+
+def residual() -> Graph:
+    """One block with a skip branch."""
+    net = Writer(Tensor("x", (10, 10, 4), IntType(0, 15)), IntType(0, 15), IntType(-7, 7))
+    x = net.conv("x", "first", 4, 3)
+    y = net.conv(net.conv(x, "a", 8, 3), "b", 4, 3)
+    x = net.activate(net.add(Add("add", (x, y), "add.y")), "add.act")
+    return net.graph("residual", net.dense(x, "dense", 10, active=False))
+
+
+def skip_of(pipeline: Pipeline) -> Link:
+    """The link of the skip branch, which is the deepest."""
+    return max(pipeline.links, key=lambda link: link.depth)
+
+
+def test_sized_fifos_are_enough_and_none_is_too_large() -> None:
+    built = build(residual(), budget=ROOM)
+    sized = built.pipeline
+    unbounded = measure(sized.with_depths(dict.fromkeys(sized.links, UNBOUNDED)))
+    found = measure(sized)
+    assert (built.latency, built.interval) == (found.latency, found.interval)
+    limits = int(unbounded.latency / RATE), int(unbounded.interval / RATE)
+    assert found.latency <= limits[0] and found.interval <= limits[1]
+    assert any(link.depth for link in sized.links)
+    for link in sized.links:
+        if link.depth:
+            try:
+                less = measure(sized.with_depths({link: link.depth - 1}))
+            except DeadlockError:
+                continue
+            assert less.latency > limits[0] or less.interval > limits[1], f"{link} has an entry too many"
+    # a node ends after what it takes from, and what they add up to on the way is the latency
+    ends = {"": found.ends[""]} | {n.name: found.ends[n.name] for n in sized.nodes}
+    for node, cost in zip(sized.nodes, built.costs, strict=True):
+        assert cost.cycles == ends[node.name] - max(ends[link.producer] for link in sized.inputs(node.name))
+    assert built.latency == max(ends.values()) + 1
+
+
+def test_a_pipeline_that_stops_is_refused_by_name() -> None:
+    sized = build(residual(), budget=ROOM).pipeline
+    skip = skip_of(sized)
+    with pytest.raises(DeadlockError) as caught:
+        measure(sized.with_depths({skip: 1}))
+    message = str(caught.value)
+    assert message.startswith("graph residual stops: ")
+    assert f"the FIFO of 1 from {skip.producer} to {skip.consumer}" in message and "fork of first waits for" in message
+    assert message.endswith("a deeper FIFO on one of these links lets it go on")
+    with pytest.raises(DeadlockError, match="graph residual stops: add waits for"):
+        size(sized, pins={skip: 0})
+    place = (skip.producer, skip.consumer, skip.port)
+    with pytest.raises(DeadlockError, match="waits for"):
+        build(residual(), budget=ROOM, pins=Pinned(read_back(sized).nodes, {place: 2}))
+    with pytest.raises(TooSlowError, match="graph residual: not done after 50 cycles"):
+        measure(sized, limit=50)
+    first = next(node for node in sized.nodes if isinstance(node, ConvNode))
+    nodes = tuple(replace(node, capacity=3) if node is first else node for node in sized.nodes)
+    with pytest.raises(DeadlockError, match="the line buffer of first is too small for its window"):
+        measure(replace(sized, nodes=nodes))
+    with pytest.raises(GraphError, match="FIFO depths: there is no link from here to there"):
+        size(sized, pins={Link("here", "there"): 1})
+
+
+def read_back(pipeline: Pipeline) -> Pinned:
+    """The choices of the nodes that a compile writes."""
+    return Pinned(yaml.safe_load(write(pipeline))["nodes"])
+
+
+def test_the_file_of_choices_makes_the_same_pipeline(tmp_path: Path) -> None:
+    file = tmp_path / "folding.yaml"
+    for graph in (residual(), dense_only()):
+        built = build(graph, budget=ROOM)
+        file.write_text(write(built.pipeline))
+        again = build(graph, budget=ROOM, pins=read(file))
+        assert (again.pipeline.nodes, again.pipeline.links) == (built.pipeline.nodes, built.pipeline.links)
+        assert again.latency == built.latency
+    file.write_text("nodes:\n  a: {pe: 2, simd: 1, taps: 9, memory: lut}\n")
+    node = build(residual(), budget=ROOM, pins=read(file)).pipeline.node("a")
+    assert isinstance(node, ConvNode)
+    assert (node.pe, node.simd, node.taps, node.memory) == (2, 1, 9, "lut")
+
+
+def dense_only() -> Graph:
+    net = Writer(Tensor("x", (24,), IntType(0, 15)), IntType(0, 15), IntType(-7, 7))
+    return net.graph("dense", net.dense(net.dense("x", "one", 12), "two", 5, active=False))
+
+
+def test_wrong_pins_say_where_and_what_would_do(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    wrong = {
+        "nodes: {none: {}}": "there is no node 'none'; there are first, a, b, add, dense",
+        "nodes: {a: {pe: 3}}": "a: pe must be 1, 2, 4 or 8, not 3",
+        "nodes: {a: {taps: 10}}": "a: taps must be an integer from 1 to 9, not 10",
+        "nodes: {a: {memory: uram}}": "a: memory must be bram or lut, not 'uram'",
+        "nodes: {a: {capacity: 5}}": "a: capacity must be an integer from 23 to 123, not 5",
+        "nodes: {a: {pe: 2, drain: 4}}": "a: pe 2 must be a multiple of drain 4",
+        "nodes: {add: {simd: 1}}": "add: there is no choice 'simd'; there are lanes",
+        "nodes: [a]": "nodes must map names to values",
+        "fifos: [{from: a, to: b}]": "a FIFO has from, to, depth and maybe port, not {'from': 'a', 'to': 'b'}",
+        "fifos: [{from: a, to: b, depth: -1}]": "FIFO from a to b: depth must be 0 or more, not -1",
+        "fifos: [{from: b, to: a, depth: 1}]": "there is no link from b to a, port 0; there are ",
+        "more: 1": "must have the keys nodes and fifos, and no others",
+        "nodes: {": "is no YAML: ",
+    }
+    for text, message in wrong.items():
+        file.write_text(text)
+        with pytest.raises(GraphError) as caught:
+            build(residual(), budget=ROOM, pins=read(file))
+        assert str(caught.value).startswith(f"{file}: {message}"), str(caught.value)
+    with pytest.raises(GraphError, match="cannot be read: No such file"):
+        read(tmp_path / "missing.yaml")
+    file.write_text("nodes: {none: {}}")
+    with pytest.raises(GraphError, match=r"mine.yaml: pins: there is no dense layer 'none'; there are one, two"):
+        build(dense_only(), budget=ROOM, pins=read(file))
