@@ -9,7 +9,7 @@ from accel.dataflow.pipeline import Pipeline
 from tests.pipelines import check
 from tests.windows import pools
 
-HARD = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+HARD = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @HARD

@@ -19,7 +19,7 @@ from accel.rtl.images import ConvPlan
 from accel.rtl.rom import distinct
 from accel.rtl.window import look_up, pixels_of
 from tests.pipelines import check, pipeline_of, stream_of
-from tests.windows import bipolar
+from tests.windows import bipolar_conv
 
 
 @settings(max_examples=20, deadline=None)
@@ -48,7 +48,7 @@ def test_tables_as_logic(rows: int, columns: int, values: int, seed: int) -> Non
 
 def node_of(window: Window, image: Image, *, outputs: int, pe: int, drain: int, **options: object) -> ConvNode:
     """A bipolar convolution without activation that takes all channels of a pixel in a beat."""
-    conv = bipolar(image.channels, outputs, window, image, np.random.default_rng(1))
+    conv = bipolar_conv(image.channels, outputs, window, image, np.random.default_rng(1))
     x = Tensor("x", (image.height, image.width, image.channels), IntType.bipolar())
     y = conv.infer(x)
     return ConvNode(

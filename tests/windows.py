@@ -43,26 +43,29 @@ def capacities(window: Window, image: Image) -> st.SearchStrategy:
 
 
 @st.composite
-def convs(draw: Draw, bits: int = 8) -> Pipeline:
-    """One convolution, of any groups, with its activation."""
+def convs(draw: Draw, *, bipolar: bool = False) -> Pipeline:
+    """One convolution, of any groups, with its activation; or one of bits, with more channels."""
     window, image = draw(windows())
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     groups, n, each = draw(st.sampled_from([1, 1, 1, 2, 3])), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    n = draw(st.integers(1, 40)) if bipolar else n
     image = replace(image, channels=groups * n)
-    x = Tensor("x", (image.height, image.width, image.channels), draw(int_types(bits)))
-    kind = draw(int_types(bits))
+    types = st.just(IntType.bipolar()) if bipolar else int_types(8)
+    x = Tensor("x", (image.height, image.width, image.channels), draw(types))
+    kind = draw(types)
     weights = values_of(kind, rng, (groups * each, *window.kernel, n))
-    pad = draw(st.sampled_from([0, 0, x.type.lo, x.type.hi, 1, -3]))
+    pad = draw(st.sampled_from([1, -1] if bipolar else [0, 0, x.type.lo, x.type.hi, 1, -3]))
     conv = Conv("c", ("x",), "a", weights, kind, window, groups, pad)
     sums = conv.infer(x)
     activation = draw(activations("t", sums))
     y = sums if activation is None else activation.infer(sums)
     pe, simd = draw(st.sampled_from(divisors(each))), draw(st.sampled_from(divisors(n)))
     drain = draw(st.sampled_from(divisors(pe)))
+    multiplier = "lut" if bipolar else draw(st.sampled_from(["dsp", "lut"]))
     node = ConvNode(
         "conv", conv, activation, image, stream_of(x, simd), stream_of(y, drain), pe=pe, simd=simd,
         taps=min(draw(st.sampled_from([1, 1, 2, 3, 9])), window.taps), drain=drain,
-        capacity=draw(capacities(window, image)), multiplier=draw(st.sampled_from(["dsp", "lut", "lut"])),
+        capacity=draw(capacities(window, image)), multiplier=multiplier,
         memory=draw(st.sampled_from(["bram", "lut"])), buffer=draw(st.sampled_from(["bram", "lut"])),
     )  # fmt: skip
     return pipeline_of(x, (conv,) if activation is None else (conv, activation), (node,))
@@ -124,7 +127,7 @@ def pools(draw: Draw) -> Pipeline:
     return pipeline_of(x, (pool,) if activation is None else (pool, activation), (node,))
 
 
-def bipolar(channels: int, outputs: int, window: Window, image: Image, rng: np.random.Generator) -> Conv:
+def bipolar_conv(channels: int, outputs: int, window: Window, image: Image, rng: np.random.Generator) -> Conv:
     """A convolution of ones of either sign."""
     weights = values_of(IntType.bipolar(), rng, (outputs, *window.kernel, channels))
     return Conv("c", ("x",), "a", weights, IntType.bipolar(), window)

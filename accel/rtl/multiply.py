@@ -54,12 +54,16 @@ class Products(wiring.Component):
 
     def counted(self, m: Module, x: list[Signal]) -> list[Value]:
         """Agreements of each neuron's weights and inputs, but for the last register."""
-        totals = []
-        for p in range(self.plan.pe):
-            weights = [self.operand(m, self.weight(p, i), f"{p}_{i}") for i in range(self.plan.fan_in)]
-            pairs = list(zip(weights, self.inputs(x, p), strict=True))
-            totals.append(agreements(m, pairs, f"{p}"))
-        return totals
+        size = self.plan.fan_in
+        return [
+            agreements(
+                m,
+                self.operand(m, self.weights[p * size : (p + 1) * size], f"{p}"),
+                Cat(*self.inputs(x, p)),
+                f"{p}",
+            )
+            for p in range(self.plan.pe)
+        ]
 
     def multiplied(self, m: Module, x: list[Signal]) -> list[Value]:
         """Sums of each neuron's products, but for the last register."""
@@ -149,44 +153,57 @@ class Products(wiring.Component):
         return product
 
 
-def agreements(m: Module, pairs: list[tuple[Value, Value]], name: str) -> Value:
-    """How many pairs of bits are equal: ``1 + tree_stages(pairs)`` stages, the last of them without its register.
+def agreements(m: Module, a: Value, b: Value, name: str) -> Value:
+    """How many bits of ``a`` and ``b`` are equal: ``1 + tree_stages`` stages, the last of them without its register.
 
     A LUT6 takes three pairs to a bit of their number; from 17 pairs on three LUT6 turn six bits of one weight into
     their number too, before adders take over. Both remove a bit a LUT, as a carry chain does.
     """
-    stages = tree_stages(len(pairs))
-    numbers: list[Bounded] = []
-    for i in range(0, len(pairs), 3):
-        bits = [~(a ^ b) for a, b in pairs[i : i + 3]]
-        register = Signal(len(bits).bit_length(), name=f"equal{name}_{i // 3}", reset_less=True)
-        m.d.sync += register.eq(count(bits))
-        numbers.append((register, 0, len(bits)))
-    if len(pairs) > TREE_RADIX**2:
-        columns = [[v[place] for v, _, _ in numbers if place < len(v)] for place in range(2)]
-        numbers, stages = [], stages - 1
-        for i in range(0, len(columns[0]), 6):  # numbers of either weight in turn, so that neighbours overlap
-            for place, column in enumerate(columns):
-                if bits := column[i : i + 6]:
-                    register = Signal(len(bits).bit_length(), name=f"count{name}_{place}_{i // 6}", reset_less=True)
-                    m.d.sync += register.eq(count(bits))
-                    numbers.append((Cat(Const(0, place), register), 0, len(bits) << place))
+    stages = tree_stages(len(a))
+    equal = Signal(len(a), name=f"equal{name}")
+    m.d.comb += equal.eq(~(a ^ b))
+    ones, twos = registered(m, f"pairs{name}", count(parts(equal, 3)))
+    if len(a) <= TREE_RADIX**2:
+        numbers: list[Bounded] = [(Cat(one, two), 0, 3) for one, two in zip(ones, twos, strict=True)]
+    else:
+        stages -= 1
+        columns = []
+        for place, column in enumerate((ones, twos)):
+            counted = registered(m, f"sixes{name}_{place}", count(parts(column, 6)))
+            columns.append([(Cat(Const(0, place), *bits), 0, 6 << place) for bits in zip(*counted, strict=True)])
+        # numbers of either weight in turn, so that those that overlap are added first
+        numbers = [number for pair in zip(*columns, strict=True) for number in pair]
     for stage in range(stages - 1):
         numbers = add_up(m, numbers, f"sum{name}_{stage}")
     return sum((v for v, _, _ in numbers[1:]), start=numbers[0][0])
 
 
-def count(bits: list[Value]) -> Value:
-    """How many of up to six bits are high, as logic of those bits: adders would become carry chains."""
-    if len(bits) == 1:
-        return bits[0]
-    if len(bits) <= 3:
-        a, b, c = [*bits, Const(0, 1)][:3]
-        return Cat(a ^ b ^ c, a & b | c & (a ^ b))
-    low, high = count(bits[:3]), count(bits[3:])
-    high = Cat(high, Const(0, 2))[:2]
-    carry = low[0] & high[0]
-    return Cat(low[0] ^ high[0], low[1] ^ high[1] ^ carry, low[1] & high[1] | carry & (low[1] ^ high[1]))
+def parts(bits: Value, count: int) -> list[Value]:
+    """``count`` parts of equal length, filled up with zeros."""
+    size = -(-len(bits) // count)
+    filled = Cat(bits, Const(0, size * count - len(bits)))
+    return [filled[i * size : (i + 1) * size] for i in range(count)]
+
+
+def registered(m: Module, name: str, values: list[Value]) -> list[Signal]:
+    """Each value in a register."""
+    registers = [Signal(len(value), name=f"{name}_{i}", reset_less=True) for i, value in enumerate(values)]
+    m.d.sync += [register.eq(value) for register, value in zip(registers, values, strict=True)]
+    return registers
+
+
+def count(bits: list[Value]) -> list[Value]:
+    """How many of three or six bits are high, for each place of equally long values: the number's bits, lowest first.
+
+    Written as logic of those bits, of which each becomes a LUT6; adders would become carry chains.
+    """
+    a, b, c = bits[:3]
+    low, high = a ^ b ^ c, a & b | c & (a ^ b)
+    if len(bits) == 3:
+        return [low, high]
+    low_, high_ = count(bits[3:])
+    carry = low & low_
+    return [low ^ low_, high ^ high_ ^ carry, high & high_ | carry & (high ^ high_)]
 
 
 Bounded = tuple[Value, int, int]
