@@ -18,13 +18,24 @@ BUDGET = 2**21  # elements of constants in exact arithmetic: seconds
 Kind = TypeVar("Kind", Constant, Stream)
 
 
-class Builder:
-    """Collects operators; ``input`` is the graph's input as soon as an operator reads it."""
+class InputIsImageError(Exception):
+    """Raised where an operator reads as an image the input that an earlier one has read as a vector."""
 
-    def __init__(self, input_name: str) -> None:
+    def __init__(self, order: np.ndarray) -> None:
+        super().__init__()
+        self.order = order
+
+
+class Builder:
+    """Collects operators; ``input`` is the graph's input as soon as an operator reads it.
+
+    ``order``, of shape (H, W, C), tells where the wire has each of the input's elements if that is an image.
+    """
+
+    def __init__(self, input_name: str, order: np.ndarray | None = None) -> None:
         self.input_name = input_name
         self.input: Tensor | None = None
-        self.order: np.ndarray | None = None  # of the input's elements on the wire where it is an image
+        self.order = order
         self.operators: list[Operator] = []
         self._quantized: dict[bytes, Tensor] = {}
         self._names = {input_name}
@@ -102,14 +113,10 @@ class Builder:
         return stream.relaid(self.order)
 
     def see(self, order: np.ndarray) -> None:
-        """Says that the input is an image; ``order``, of shape (H, W, C), tells which of its elements is where."""
-        if self.order is None and self.input is None:
-            self.order = order
-        if self.order is None or not np.array_equal(self.order, order):
-            raise RefusalError(
-                "reads the input as an image, which an earlier node reads in another layout",
-                "read the input with one operator, such as a convolution",
-            )
+        """Says that the input, a vector until now, is an image. Raises InputIsImageError if it is too late for that."""
+        if self.input is not None:
+            raise InputIsImageError(order)
+        self.order = order
 
     def source(self, stream: Stream) -> Tensor:
         """The tensor that a closed stream reads; it becomes the graph's input for good if that is what it is."""

@@ -11,9 +11,10 @@ from accel.frontends.elementwise import Values
 from accel.frontends.errors import RefusalError
 from accel.frontends.onnx_file import Node
 from accel.frontends.values import Constant, Headed, Stream, Value
-from accel.graph import ArgMax, IntType, Requantize, Tensor
+from accel.graph import ArgMax, IntType, Requantize, Tensor, TopK
 from accel.graph.graph import Affine
 
+TOP = "top "  # with the number of classes, in a Headed
 RANK_BITS = 32  # of the integers that are compared
 
 
@@ -43,17 +44,20 @@ def argmax(builder: Builder, node: Node, values: Values) -> Value:
 
 def top_k(builder: Builder, node: Node, values: Values) -> tuple[Value | None, ...]:
     x, k_ = arguments(values, 1, 2)
-    k = node.integer("k", 0) if k_ is None else operand(k_, Constant, "k").scalar("k")
+    (k,) = (node.integer("k", 0),) if k_ is None else operand(k_, Constant, "k").integers("k")
     if not node.integer("largest", 1):
         raise RefusalError("takes the smallest", "export with largest=1")
-    return None, Headed(_scores(node, x, node.integer("axis", -1)), "argmax" if k == 1 else f"top {k}")
+    return None, Headed(_scores(node, x, node.integer("axis", -1)), f"{TOP}{k}")
 
 
 HANDLERS = {"Softmax": softmax, "ArgMax": argmax, "TopK": top_k}
 
 
-def rank(builder: Builder, scores: Tensor, affine: Affine) -> Tensor:
-    """Appends an ArgMax of ``affine(scores)``; before it, if need be, integers in the same order."""
+def rank(builder: Builder, scores: Tensor, affine: Affine, count: int) -> Tensor:
+    """Appends an ArgMax or, for a ``count`` above 1, a TopK of ``affine(scores)``.
+
+    Before it, if need be, come integers in the same order.
+    """
     channels = scores.shape[-1]
     scale = np.broadcast_to(np.array(affine.scale, dtype=object), channels)
     offset = np.broadcast_to(np.array(affine.offset, dtype=object), channels)
@@ -69,8 +73,10 @@ def rank(builder: Builder, scores: Tensor, affine: Affine) -> Tensor:
         m, b = (np.array(v, dtype=np.int64) for v in (multiplier, bias))
         ranked = Requantize(name, (scores.name,), name, m, b, 0, IntType(min(ends), max(ends)))
         scores = builder.emit(ranked, scores)
-    name = builder.unique("argmax")
-    return builder.emit(ArgMax(name, (scores.name,), name), scores)
+    name = builder.unique("argmax" if count == 1 else "topk")
+    if count == 1:
+        return builder.emit(ArgMax(name, (scores.name,), name), scores)
+    return builder.emit(TopK(name, (scores.name,), name, count), scores)
 
 
 def _same_order(scale: np.ndarray, offset: np.ndarray) -> tuple[list[int], list[int]]:

@@ -12,6 +12,7 @@ from accel.frontends.errors import RefusalError
 from accel.frontends.onnx_file import Node
 from accel.frontends.values import Stream
 from accel.graph import IntType, Tensor, Window
+from accel.graph.steps import Clip
 from accel.graph.window import widened
 
 
@@ -28,10 +29,11 @@ def pixels(builder: Builder, x: Stream, *, last: bool = False) -> tuple[Stream, 
 def unquantized(builder: Builder, x: Stream, *, last: bool = False) -> tuple[Stream, Tensor]:
     """``pixels``, but accumulators whose quantizer comes later stay what they are, and the stream keeps their steps.
 
-    It is for operators that may as well come before those steps as behind them.
+    It is for operators that may as well come before those steps as behind them. A ReLU alone is no quantizer.
     """
     x = as_image(builder, x, last=last)
-    if x.source is None or (x.levels is not None and x.levels.width <= WIDEST):
+    clipped = bool(x.steps) and all(isinstance(step, Clip) for step in x.steps)
+    if x.source is None or (x.levels is not None and x.levels.width <= WIDEST and not clipped):
         return builder.integers(x)
     return x, builder.source(x)
 

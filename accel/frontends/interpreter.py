@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from accel.frontends import conv, dense, elementwise, heads, images, layout, pools, quantizers, resize
-from accel.frontends.builder import WIDEST, Builder, operand
+from accel.frontends.builder import WIDEST, Builder, InputIsImageError, operand
 from accel.frontends.errors import FrontendError, RefusalError
 from accel.frontends.onnx_file import Model, Node
 from accel.frontends.values import Constant, Headed, Stream, Value
@@ -30,6 +30,8 @@ HANDLERS: dict[str, Handler] = {
 }
 #: Exporters of Quant, BipolarQuant and Trunc have used each of these; '' is ONNX itself.
 DOMAINS = {"", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general"}
+#: Conv, MaxPool and BatchNormalization of qonnx on tensors that have their channels last.
+CHANNELS_LAST = "qonnx.custom_op.channels_last"
 WIRE_TYPES = {
     f"{'' if signed else 'u'}int{n}": IntType.of(width=n, signed=signed) for n in (8, 16) for signed in (False, True)
 }
@@ -59,7 +61,13 @@ class Encoding:
 
 def interpret(model: Model, *, name: str, encoding: Encoding | None, head: str | None) -> Graph:
     """The graph of the model. Raises FrontendError."""
-    builder = Builder(model.input)
+    try:
+        return _interpret(model, Builder(model.input), name=name, encoding=encoding, head=head)
+    except InputIsImageError as found:
+        return _interpret(model, Builder(model.input, found.order), name=name, encoding=encoding, head=head)
+
+
+def _interpret(model: Model, builder: Builder, *, name: str, encoding: Encoding | None, head: str | None) -> Graph:
     try:
         values: dict[str, Value] = {key: Constant.of(array) for key, array in model.constants.items()}
         values[model.input] = _input(model, encoding)
@@ -68,7 +76,7 @@ def interpret(model: Model, *, name: str, encoding: Encoding | None, head: str |
         raise FrontendError(refusal.reason, refusal.hint, file=model.file) from refusal
     for node in order:
         with _Named(model, node.name, node.operator):
-            results = _handler(node)(builder, node, tuple(_value(values, name) for name in node.inputs))
+            results = _handle(builder, node, tuple(_value(values, name) for name in node.inputs))
             for output, value in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False):
                 if output and value is not None:
                     values[output] = value
@@ -95,11 +103,19 @@ class _Named:
             raise FrontendError(f"is malformed ({reason})", "export the model again", **self.place) from error
 
 
-def _handler(node: Node) -> Handler:
-    if node.domain not in DOMAINS or node.operator not in HANDLERS:
+def _handle(builder: Builder, node: Node, inputs: tuple[Value | None, ...]) -> Value | tuple[Value | None, ...]:
+    last = node.domain == CHANNELS_LAST and node.operator in ("Conv", "MaxPool", "BatchNormalization")
+    if (node.domain not in DOMAINS and not last) or node.operator not in HANDLERS:
         domain = f" of domain {node.domain!r}" if node.domain not in DOMAINS else ""
         raise RefusalError(f"this operator{domain} cannot be read", f"one of these can: {', '.join(sorted(HANDLERS))}")
-    return HANDLERS[node.operator]
+    handler = HANDLERS[node.operator]
+    if not last:
+        return handler(builder, node, inputs)
+    moved = 2 if node.operator == "Conv" else 1  # a convolution's weights have their channels last as well
+    first = [layout.move(value, lambda a: np.moveaxis(a, -1, 1), whole_axes=True) for value in inputs[:moved]]
+    result = handler(builder, node, (*first, *inputs[moved:]))
+    assert not isinstance(result, tuple)
+    return layout.move(result, lambda a: np.moveaxis(a, 1, -1))
 
 
 def _value(values: dict[str, Value], name: str) -> Value | None:
@@ -167,13 +183,11 @@ def _finish(builder: Builder, value: Value | None, name: str, head: str | None) 
     found = value.head if isinstance(value, Headed) else "scores"
     stream = operand(value.scores if isinstance(value, Headed) else value, Stream, "the output")
     head = head or found
-    if head.startswith("top "):
-        raise RefusalError(
-            f"takes the {head} classes", "read the scores (head='scores') or the best class (head='argmax')"
-        )
     result, affine = _output(builder, stream)
-    if head == "argmax":
-        result, affine = heads.rank(builder, result, affine), Affine()
+    if head == "argmax" or head.startswith(heads.TOP):
+        count = int(head.removeprefix(heads.TOP)) if head != "argmax" else 1
+        result, affine = heads.rank(builder, result, affine, count), Affine()
+        head = "argmax" if count == 1 else "scores"  # indices of the best classes are numbers like any others
     wire = builder.input
     if wire is None:
         raise RefusalError("does not depend on the input", "the network must compute something")

@@ -66,7 +66,8 @@ def _measure(a: np.ndarray, b: np.ndarray) -> tuple[tuple[int, int], np.ndarray]
             f"adds tensors whose scales have another ratio in each channel ({len(others) + 1} of them)",
             "quantize both with one scale",
         )
-    return (ratio.numerator, ratio.denominator), a / ratio.numerator
+    sign = 1 if ratio > 0 else -1
+    return (sign * ratio.numerator, sign * ratio.denominator), a / (sign * ratio.numerator)
 
 
 def side_by_side(builder: Builder, node: Node, streams: list[Stream], axis: int) -> Stream:
