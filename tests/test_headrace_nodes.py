@@ -1,0 +1,58 @@
+"""The tables of nodes: every number of the manifest and of the report in its place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from test_manifest import EXAMPLE
+
+from accel.manifest import LinkEntry
+from headrace import nodes
+from headrace.inspect import summary
+from toolchain.yosys import Resources
+
+
+def rows(table: Table) -> dict[str, list[str]]:
+    """The lines of a table as printed, by their first word."""
+    console = Console(width=240)
+    with console.capture() as capture:
+        console.print(table)
+    return {line.split()[0]: line.split()[1:] for line in capture.get().splitlines()}
+
+
+def test_a_row_a_node() -> None:
+    found = rows(nodes.table(EXAMPLE))
+    assert found["array0"] == ["490→256", "32", "×", "20", "4", "200", "470", "9,000", "7,000", "30.5", "220", "600"]
+    assert found["conv0"][:6] == ["3×3", "2→8", "on", "8×8", "4", "×"]
+    assert found["table0"] == ["table", "4", "120", "90", "0", "0"]
+    assert found["1"] == ["FIFOs", "40", "20", "0.5", "0", "600"]
+    assert found["all"] == ["474", "9,120", "7,090", "30.5", "220"]
+
+
+def test_synthesis_beside_the_estimate() -> None:
+    array, core = Resources(9500, 6900, 30.0, 220, 0, 0, 0), Resources(44, 12, 0.5, 0, 0, 0, 0)
+    modules = {"headrace.core.array0": array, "headrace.core": core, "headrace": Resources(700, 900, 0, 0, 0, 0, 0)}
+    found = rows(nodes.beside(EXAMPLE, modules, Resources(10244, 7812, 30.5, 220, 0, 0, 0)))
+    assert found["array0"][1:5] == ["9,500", "(9,000)", "6,900", "(7,000)"]
+    assert found["table0"][1:3] == ["0", "(120)"]
+    assert found["between"][4:6] == ["44", "(40)"]
+    assert found["around"][-4:] == ["700", "900", "0", "0"]
+    assert found["all"][:2] == ["10,244", "(9,120)"]
+
+
+def test_the_summary_tells_what_binds() -> None:
+    text = summary(EXAMPLE)
+    assert text.startswith("kws-w3a3: 134,656 multiplications in 474 cycles, a frame every 300; 30 % of the LUT")
+    assert text.endswith("weights fill 88 to 88 % of their block RAM; bound by dsp")
+    assert summary(replace(EXAMPLE, budget=replace(EXAMPLE.budget, binding=None))).endswith("bound by nothing")
+
+
+def test_what_is_a_compiled_model(tmp_path: Path) -> None:
+    assert nodes.compiled(str(tmp_path)) is None and nodes.compiled("mnist-w2a2") is None
+    EXAMPLE.save(tmp_path)
+    assert nodes.compiled(str(tmp_path)) == tmp_path
+    links = (*EXAMPLE.links, LinkEntry("table0", "conv0", 0, 4, 3, 0))
+    assert rows(nodes.table(replace(EXAMPLE, links=links)))["conv0"][-1] == "20"  # no FIFO, no depth
