@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator, SimulatorContext
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accel.dataflow.pipeline import ConvNode, Image
+from accel.dataflow.pipeline import ConvNode, Image, Pipeline
 from accel.dataflow.timing import FETCH, FIFO, WRITTEN, lent_places, serial, unit_latency_alone, window_latency
+from accel.dataflow.tokens import measure
 from accel.dataflow.windows import least_capacity, needs
 from accel.graph import GraphError, IntType, Tensor, Window
 from accel.rtl.images import ConvPlan
 from accel.rtl.rom import distinct
 from accel.rtl.window import look_up, pixels_of
 from tests.pipelines import check, pipeline_of, stream_of
-from tests.windows import bipolar_conv
+from tests.windows import bipolar_conv, convs, depthwises, pools
 
 
 @settings(max_examples=20, deadline=None)
@@ -123,3 +124,11 @@ def test_bits_that_are_equal_are_stored_once(depth: int, width: int, seed: int) 
     assert [[word >> place & 1 for place in places] for word in kept] == [
         [w >> i & 1 for i in range(width)] for w in words
     ]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(convs(), depthwises(), pools()))
+def test_cycles_are_those_of_the_token_simulation(pipeline: Pipeline) -> None:
+    ends = np.array(check(pipeline, frames=3)).reshape(3, -1)[:, -1]
+    measured = measure(pipeline)
+    assert (ends[0] + 1, ends[2] - ends[1]) == (measured.latency, measured.interval)

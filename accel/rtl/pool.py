@@ -149,23 +149,27 @@ class PoolUnit(wiring.Component):
         valid, first, finished = line(m, "control", now, 1)[-1]
         m.d.sync += place.eq(start + word)
         self.count_phases(m, finished)
-        values = []
-        for i in range(self.lanes):
+        values = [self.running(f"value{i}") for i in range(self.lanes)]
+        after = [Signal.like(value, name=f"after{i}") for i, value in enumerate(values)]
+        before: list[Value] = list(values)
+        if columns * words > 1:
+            # one memory for all lanes: LUTRAM of few bits is mostly wasted
+            width = len(values[0])
+            memory = Memory(
+                shape=width * self.lanes, depth=columns * words, init=[], attrs={"ram_style": "distributed"}
+            )
+            m.submodules.running = memory
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            m.d.comb += [read.addr.eq(place), write.addr.eq(place), write.en.eq(valid), write.data.eq(Cat(*after))]
+            before = [read.data.word_select(i, width) for i in range(self.lanes)]
+            if values[0].shape().signed:
+                before = [bits.as_signed() for bits in before]
+        for i, value in enumerate(values):
             x = Signal(node.source.type.width, name=f"x{i}", reset_less=True)
-            value = self.running(f"value{i}")
             m.d.sync += x.eq(flip_sign(self.input.payload[i], node.source.type))
-            before: Value = value
-            after = Signal.like(value, name=f"after{i}")
-            if columns * words > 1:
-                memory = Memory(shape=len(value), depth=columns * words, init=[], attrs={"ram_style": "distributed"})
-                m.submodules[f"running{i}"] = memory
-                write, read = memory.write_port(), memory.read_port(domain="comb")
-                before = read.data.as_signed() if value.shape().signed else read.data
-                m.d.comb += [read.addr.eq(place), write.addr.eq(place), write.en.eq(valid), write.data.eq(after)]
-            m.d.comb += after.eq(self.with_next(first, before, x))
+            m.d.comb += after[i].eq(self.with_next(first, before[i], x))
             with m.If(valid):
-                m.d.sync += value.eq(after)
-            values.append(value)
+                m.d.sync += value.eq(after[i])
         return values
 
 
