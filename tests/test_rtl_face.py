@@ -86,6 +86,9 @@ class Bus:
         ctx.set(bus.dat_w, data or 0)
         assert not ctx.get(bus.ack)
         await ctx.tick()
+        if Register.COUNTERS <= address < Register.COUNTERS + 4:  # both counters of two streams
+            assert not ctx.get(bus.ack)
+            await ctx.tick()
         assert ctx.get(bus.ack) and not ctx.get(bus.err)
         value = ctx.get(bus.dat_r)
         await ctx.tick()

@@ -13,6 +13,7 @@ from accel.dataflow.pipeline import Stream
 from accel.graph import IntType
 from accel.manifest import input_bytes
 from accel.rtl import wishbone
+from accel.rtl.counters import StallCounters
 from accel.rtl.dma import Dma
 from accel.rtl.repack import Repack
 
@@ -135,8 +136,6 @@ class Face(wiring.Component):
         error = Signal(Error)
         source_at, destination_at = Signal(32), Signal(32)
         cycles, core_cycles = Signal(32), Signal(32)
-        starved = [Signal(32, name=f"starved{i}") for i in range(self.streams)]
-        blocked = [Signal(32, name=f"blocked{i}") for i in range(self.streams)]
         readable: dict[int, Value | int] = {
             Register.MAGIC: MAGIC,
             Register.HASH: self.hash_value,
@@ -151,15 +150,19 @@ class Face(wiring.Component):
             Register.DESTINATION_BYTES: self.sink_bytes,
             Register.STREAMS: self.streams,
         }
-        for i in range(self.streams):
-            readable[Register.COUNTERS + 2 * i] = starved[i]
-            readable[Register.COUNTERS + 2 * i + 1] = blocked[i]
-        strobe = Signal()
+        m.submodules.counters = counters = StallCounters(self.streams)
+        strobe, counter, looked_up = Signal(), Signal(), Signal()
         m.d.comb += [
-            strobe.eq(bus.cyc & bus.stb & ~bus.ack),
+            strobe.eq(bus.cyc & bus.stb & ~bus.ack & ~looked_up),
+            counter.eq((bus.adr >= Register.COUNTERS) & (bus.adr < Register.COUNTERS + 2 * self.streams)),
+            counters.read.eq(strobe & counter),
+            counters.stream.eq((bus.adr - Register.COUNTERS)[1:]),
             self.irq.eq(irq_enable & ~busy & (done | (error != Error.NONE))),
         ]
-        m.d.sync += bus.ack.eq(strobe)
+        # counters are looked up first, which takes a cycle
+        m.d.sync += [looked_up.eq(strobe & counter), bus.ack.eq((strobe & ~counter) | looked_up)]
+        with m.If(looked_up):
+            m.d.sync += bus.dat_r.eq(Mux(bus.adr[0], counters.blocked, counters.starved))
         with m.If(strobe):
             m.d.sync += bus.dat_r.eq(0)
             with m.Switch(bus.adr):
@@ -223,11 +226,13 @@ class Face(wiring.Component):
             m.d.sync += [core_runs.eq(core_runs | took), core_time.eq(core_time + (core_runs | took))]
             with m.If(gave):
                 m.d.sync += core_cycles.eq(core_time + 1)
-            for i in range(self.streams):
-                valid, ready = core.monitor[i].valid, core.monitor[i].ready
-                m.d.sync += [starved[i].eq(starved[i] + (ready & ~valid)), blocked[i].eq(blocked[i] + (valid & ~ready))]
         with m.If(dma.start):
-            m.d.sync += [signal.eq(0) for signal in (core_runs, core_time, core_cycles, *starved, *blocked)]
+            m.d.sync += [signal.eq(0) for signal in (core_runs, core_time, core_cycles)]
+        m.d.comb += [
+            counters.monitor.eq(core.monitor),
+            counters.count.eq(busy),
+            counters.clear.eq(dma.start),
+        ]
 
         linger = Signal(range(LINGER + 1))
         m.d.comb += self.active.eq(ResetSignal() | bus.cyc | bus.ack | busy | (linger != 0))

@@ -1,0 +1,88 @@
+"""Stall counters: for each stream, cycles with ready and no valid, and cycles with valid and no ready."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from accel.rtl.fifo import wrapped
+
+WIDTH = 32
+
+
+class StallCounters(wiring.Component):
+    """Two exact counters of 32 bits a stream, ``starved`` and ``blocked``, in one memory of LUTs.
+
+    Each cycle one stream is visited, in turn: what its small counters (which count since its last visit) hold goes to
+    its words in memory. They need no more bits than there are cycles between two visits.
+
+    Cycles count while ``count`` is high; ``clear`` sets all counters to zero, and wins. ``read`` names a ``stream`` in
+    one cycle, whose visit the next cycle is; in that ``starved`` and ``blocked`` hold all that was counted up to it.
+    At most one cycle in two may have a ``read``. Nothing changes in cycles without ``count``, ``clear`` and ``read``,
+    but for the one after them.
+    """
+
+    def __init__(self, streams: int) -> None:
+        if streams < 1:
+            raise ValueError(f"there must be a positive number of streams to count, not {streams}")
+        self.streams = streams
+        state = data.StructLayout({"valid": 1, "ready": 1})
+        super().__init__(
+            {
+                "monitor": In(data.ArrayLayout(state, streams)),
+                "count": In(1),
+                "clear": In(1),
+                "read": In(1),
+                "stream": In(range(streams)),
+                "starved": Out(WIDTH),
+                "blocked": Out(WIDTH),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        turn, visited = Signal(range(self.streams)), Signal(range(self.streams))
+        with m.If(self.read):
+            m.d.sync += visited.eq(self.stream)
+        with m.Elif(self.count):
+            m.d.sync += [visited.eq(turn), turn.eq(wrapped(turn, self.streams))]
+
+        old = Signal(self.streams)  # the word in memory is of the time before `clear`
+        small: list[list[Signal]] = [[], []]
+        for i in range(self.streams):
+            visit = visited == i
+            with m.If(self.clear):
+                m.d.sync += old[i].eq(1)
+            with m.Elif(visit):
+                m.d.sync += old[i].eq(0)
+            state = self.monitor[i]
+            for name, counters, event in (
+                ("starved", small[0], state.ready & ~state.valid),
+                ("blocked", small[1], state.valid & ~state.ready),
+            ):
+                # reads may put off a visit until twice as many cycles have gone by
+                counter = Signal(range(2 * self.streams + 1), name=f"{name}{i}")
+                counters.append(counter)
+                with m.If(self.clear):
+                    m.d.sync += counter.eq(0)
+                with m.Elif(visit):
+                    m.d.sync += counter.eq(self.count & event)
+                with m.Elif(self.count & event):
+                    m.d.sync += counter.eq(counter + 1)
+
+        m.submodules.memory = memory = Memory(
+            shape=2 * WIDTH, depth=self.streams, init=[], attrs={"ram_style": "distributed"}
+        )
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        held = Mux(Array(old)[visited], 0, read.data)
+        m.d.comb += [
+            read.addr.eq(visited),
+            self.starved.eq(held[:WIDTH] + Array(small[0])[visited]),
+            self.blocked.eq(held[WIDTH:] + Array(small[1])[visited]),
+            write.addr.eq(visited),
+            write.data.eq(Cat(self.starved, self.blocked)),
+            write.en.eq(1),
+        ]
+        return m
