@@ -120,6 +120,17 @@ def test_the_wire_carries_the_first_quantizer(path: Path, kind: str) -> None:
     assert kinds(graph) == ([Activation, Dense] if kind == "integer input" else [Dense])
 
 
+def test_what_comes_before_the_first_quantizer_is_part_of_the_meaning(path: Path) -> None:
+    """An image normalized by channel in the file: the wire's integers mean the file's input, not its multiples."""
+    net = Network((1, 2, 1, 2))
+    x = net.add("Mul", net.add("Sub", "x", np.array([[[0.5]], [[0.25]]])), np.array([[[4.0]], [[2.0]]]))
+    x = net.add("Conv", net.add("Quant", x, 0.5, 1.0, 4.0, **I4), np.ones((1, 2, 1, 1)))
+    graph = load(net.save(path, x))
+    eighth, quarter = Fraction(1, 8), Fraction(1, 4)
+    assert graph.input.affine == Affine((eighth, quarter), (Fraction(3, 8), Fraction(0)))
+    assert_same(net, x, graph, count=16)
+
+
 def test_relu_and_clip_on_the_grid(path: Path) -> None:
     """A ReLU behind an unsigned quantizer is nothing; one on accumulators without a quantizer is integers as well."""
     net = Network((1, 2))

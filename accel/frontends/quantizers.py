@@ -31,7 +31,7 @@ def quantize(
 ) -> Value:
     """The integers ``steps(x / scale + zero)``."""
     if isinstance(x, Stream):
-        return x.linear(reciprocal(scale), zero).quantized(steps, levels, name)
+        return x.linear(reciprocal(scale), zero).quantized(steps, levels, name, x)
     constant = operand(x, Constant, "the input")
     builder.spend(constant.numbers.size // 16)  # mostly in floats
     if broadcast(constant.shape, (1,), scale.shape, zero.shape) != (constant.shape or (1,)):

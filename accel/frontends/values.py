@@ -137,7 +137,7 @@ class Stream:
     source's innermost dimension: all elements of a vector. ``levels`` is the type of ``steps(q)`` where that is an
     integer, otherwise None. ``source`` is None for an input before its first quantizer; ``open`` says that what the
     wire carries may still be narrowed by a Clip. The input is a vector in the file's order until an operator reads it
-    as an image (``images``).
+    as an image (``images``). ``before`` is the scale and offset that its first quantizer found already applied.
     """
 
     source: Tensor | None
@@ -148,6 +148,7 @@ class Stream:
     offset: np.ndarray = field(default_factory=lambda: ZERO)
     open: bool = False
     name: str = ""
+    before: tuple[np.ndarray, np.ndarray] = (ONE, ZERO)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -225,7 +226,10 @@ class Stream:
         """From here on nothing more is known of the wire: its integers mean what they mean at this point."""
         if not self.open or self.source is None:
             return self
-        meaning = Affine(tuple(self.scale), tuple(self.offset))
+        scale, offset = self.before
+        if any(s == 0 for s in scale):
+            raise RefusalError("multiplies the input by zero")
+        meaning = Affine(tuple(checked(self.scale / scale)), tuple(checked((self.offset - offset) / scale)))
         return replace(self, source=replace(self.source, affine=meaning), open=False)
 
     def real(self) -> Stream:
@@ -239,11 +243,11 @@ class Stream:
             steps = steps[:-1]
         return replace(stream, steps=(*steps, Linear(scale, offset)), levels=None, scale=ONE, offset=ZERO)
 
-    def quantized(self, steps: tuple[Step, ...], levels: IntType, name: str) -> Stream:
-        """The integers that a quantizer's steps make of this."""
+    def quantized(self, steps: tuple[Step, ...], levels: IntType, name: str, before: Stream) -> Stream:
+        """The integers that a quantizer's steps make of this, which is ``before`` in the quantizer's units."""
         if self.source is None:
             wire = Tensor("", (self.index.size,), levels)
-            return Stream(wire, self.index, levels=levels, open=True, name=name)
+            return Stream(wire, self.index, levels=levels, open=True, name=name, before=(before.scale, before.offset))
         stream = self.real()
         return replace(stream, steps=(*stream.steps, *steps), levels=levels, name=name)
 
