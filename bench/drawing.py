@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from accel.manifest import LayerEntry, Manifest, NodeEntry
+from accel.manifest import LayerEntry, LinkEntry, Manifest, NodeEntry
 
 WIDE, NARROW = 760, 340
 LINE = 18  # pixels a line of text
@@ -17,19 +17,20 @@ END = 44  # height of the two memory boxes
 def pipeline_svg(manifest: Manifest, streams: Sequence[Sequence[int]], *, width: int) -> str:
     """The pipeline from top to bottom, ``width`` pixels wide (below 500: layers under the grid instead of beside it).
 
-    ``streams``: starved and blocked cycles of each stream, or nothing. Colours are those of the page's style sheet.
+    ``streams``: starved and blocked cycles of each link, or nothing. Colours are those of the page's style sheet.
     """
     parts: list[str] = []
     y = 1
     x_in, x_out = manifest.input, manifest.output
-    labels = [lanes(x_in.lanes, x_in.type.width)] + [""] * (len(manifest.pipeline) - 1)
-    labels.append(lanes(x_out.lanes, x_out.type.width))
+    stalls = {link: tuple(streams[i]) for i, link in enumerate(manifest.links) if i < len(streams)}
     y += end(parts, y, width, f"memory: {x_in.bytes:,} bytes, read by DMA", f"{shape(x_in.shape)} input, {x_in.type}")
-    for i, node in enumerate(manifest.pipeline):
-        y += arrow(parts, y, width, labels[i], streams[i] if i < len(streams) else ())
-        y += draw_node(parts, y, width, node)
-    last = len(manifest.pipeline)
-    y += arrow(parts, y, width, labels[last], streams[last] if last < len(streams) else ())
+    before = ""
+    for name in (*(node.node for node in manifest.pipeline), ""):
+        links = sorted((link for link in manifest.links if link.consumer == name), key=lambda link: link.port)
+        y += arrow(parts, y, width, [link_text(link, before, stalls.get(link, ()), width) for link in links])
+        if name:
+            y += draw_node(parts, y, width, next(node for node in manifest.pipeline if node.node == name))
+        before = name
     y += end(
         parts, y, width, f"memory: {x_out.bytes:,} bytes, written by DMA", f"{shape(x_out.shape)} output, {x_out.type}"
     )
@@ -48,24 +49,34 @@ def end(parts: list[str], y: int, width: int, title: str, what: str) -> int:
     return END
 
 
-def arrow(parts: list[str], y: int, width: int, label: str, stalls: Sequence[int]) -> int:
-    """A stream, with lanes and stall counters beside it; returns its height."""
+def link_text(link: LinkEntry, before: str, stalls: Sequence[int], width: int) -> list[str]:
+    """What runs along a link, in pieces that fit a line: where from, unless that is the node just above."""
+    above = [] if link.producer == before else [f"from {link.producer or 'the input'}:"]
+    words = [lanes(link.lanes, link.width)]
+    if link.depth:
+        words.append(f"FIFO of {link.depth:,}")
+    counted = [f"starved {stalls[0]:,}", f"blocked {stalls[1]:,} cycles"] if len(stalls) == 2 else []
+    if width < 500:
+        return above + words + counted
+    return [" ".join([*above, " · ".join([*words, *([", ".join(counted)] if counted else [])])])]
+
+
+def arrow(parts: list[str], y: int, width: int, links: Sequence[Sequence[str]]) -> int:
+    """What enters a node, with lanes, FIFO and stall counters beside it; returns its height."""
     x = GRID // 2 + 14
-    parts.append(f'<path class="stream" d="M{x} {y + 3}V{y + ARROW - 9}"/>')
-    parts.append(f'<path class="head" d="M{x - 6} {y + ARROW - 11}h12l-6 9z"/>')
-    words = [label] if label else []
-    if len(stalls) == 2:
-        words.append(f"starved {stalls[0]:,}, blocked {stalls[1]:,} cycles")
-    words = words if width < 500 else [" · ".join(words)]
-    for i, line in enumerate(words):
-        parts.append(text(x + 16, y + ARROW // 2 + 4 + LINE * i - LINE // 2 * (len(words) - 1), line, "small"))
-    return ARROW
+    lines = [line for link in links for line in link]
+    height = max(ARROW, LINE * len(lines) + 12)
+    parts.append(f'<path class="stream" d="M{x} {y + 3}V{y + height - 9}"/>')
+    parts.append(f'<path class="head" d="M{x - 6} {y + height - 11}h12l-6 9z"/>')
+    for i, line in enumerate(lines):
+        parts.append(text(x + 16, y + height // 2 + 4 + LINE * i - LINE // 2 * (len(lines) - 1), line, "small"))
+    return height
 
 
 def draw_node(parts: list[str], y: int, width: int, node: NodeEntry) -> int:
     """A node's box: name, what it is made of, its layers; returns its height."""
     narrow = width < 500
-    rows, columns = node.pe or 0, node.simd or 0
+    rows, columns = node.pe or 0, (node.simd or 1) * (node.taps or 1) if node.pe else 0
     side_w, side_h = grid_size(rows, columns)
     facts = node_facts(node)
     facts = facts if narrow or len(facts) == 1 else [facts[0], "; ".join(facts[1:])]
@@ -89,19 +100,41 @@ def draw_node(parts: list[str], y: int, width: int, node: NodeEntry) -> int:
     return height
 
 
+FACTS = {
+    "table": "a function of each element",
+    "argmax": "the index of the largest element",
+    "topk": "the indices of the largest elements",
+    "pool": "windows of each channel, the largest or the sum",
+    "add": "the sum of two streams",
+    "concat": "streams side by side along their channels",
+    "pad": "a border around the image",
+    "upsample": "pixels and rows repeated",
+    "repack": "other lanes, the same elements",
+}
+
+
 def node_facts(node: NodeEntry) -> list[str]:
     """What a node is made of, in pieces that fit a narrow line."""
-    if node.kind != "array":
-        return ["a function of each element, by table" if node.kind == "table" else "the index of the largest element"]
-    shared = f"shared by {len(node.layers)} layers in turn" if len(node.layers) > 1 else "one layer"
-    multipliers = f"{(node.pe or 0) * (node.simd or 0):,} multipliers in {(node.multiplier or '').upper()}"
+    if node.kind in FACTS:
+        return [FACTS[node.kind]]
+    count = (node.pe or 0) * (node.simd or 1) * (node.taps or 1)
+    factors = [f"{node.pe} PE"]
+    factors += [f"{node.simd} SIMD"] if node.simd else []
+    factors += [f"{node.taps} taps"] if (node.taps or 1) > 1 else []
+    multipliers = f"{' × '.join(factors)} = {count:,} multipliers in {(node.multiplier or '').upper()}"
     weights = f"weights in {(node.memory or '').upper()}, {node.drain} results a cycle"
-    return [f"{node.pe} PE × {node.simd} SIMD = {multipliers}", shared, weights]
+    if node.kind != "array":
+        pixels = f"{node.capacity:,} pixels" if node.capacity else "pixels"
+        made = multipliers.split(" = ")  # two lines where it is long
+        return [*made, f"{pixels} in {(node.buffer or '').upper()}", weights]
+    shared = f"shared by {len(node.layers)} layers in turn" if len(node.layers) > 1 else "one layer"
+    return [multipliers, shared, weights]
 
 
 def layer_text(layer: LayerEntry, narrow: bool) -> list[str]:
     """A layer on one line or, where there is no room, on two."""
-    what = f"{layer.name}: {layer.inputs:,} → {layer.outputs:,}"
+    kernel = f"{shape(layer.kernel)}, " if layer.kernel else ""
+    what = f"{layer.name}: {kernel}{layer.inputs:,} → {layer.outputs:,}"
     how = f"w{layer.weight_bits} a{layer.input_bits}, {layer.activation or 'accumulators out'}, {layer.steps:,} steps"
     return [what, f"    {how}"] if narrow else [f"{what}, {how}"]
 

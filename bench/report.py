@@ -178,11 +178,11 @@ def stream_bars(manifest: Manifest, results: Results | None) -> list[dict[str, A
     """Stall counters of each stream as a share of the core's cycles."""
     if results is None or results.cycles is None:
         return []
-    names = ["DMA", *(node.node for node in manifest.pipeline), "DMA"]
+    names = [f"{link.producer or 'DMA'} → {link.consumer or 'DMA'}" for link in manifest.links]
     total = results.cycles.accelerator or 1
     return [
         {
-            "name": f"{names[i]} → {names[i + 1]}" if i + 1 < len(names) else f"stream {i}",
+            "name": names[i] if i < len(names) else f"stream {i}",
             "starved": starved,
             "blocked": blocked,
             "starved_percent": min(100 * starved / total, 100),

@@ -13,7 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from accel.graph import Affine, ArgMax, Dense, Graph, IntType, Tensor, load, save
-from accel.manifest import BudgetEntry, Estimate, Input, InputEncoding, LayerEntry, Manifest, Memory, NodeEntry, Output
+from accel.manifest import (
+    BudgetEntry,
+    Estimate,
+    Input,
+    InputEncoding,
+    LayerEntry,
+    LinkEntry,
+    Manifest,
+    Memory,
+    NodeEntry,
+    Output,
+)
 from bench.reference import Expected, Reference, reference_of
 
 Change = Callable[[int, int], int | None]
@@ -46,6 +57,7 @@ def make_model(
         memory=Memory(0x80000000, 0x8000),
         versions={"amaranth": "0.5.10"},
         seconds={"compile": 1.5},
+        links=(LinkEntry("", "array0", 0, 4, 8, 0), LinkEntry("array0", "", 0, 1, y.type.width, 0)),
     )
     folder.mkdir(parents=True, exist_ok=True)
     manifest.save(folder)

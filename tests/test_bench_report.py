@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from fake_device import make_model
 
-from accel.manifest import Manifest, NodeEntry
+from accel.manifest import LinkEntry, Manifest, NodeEntry
 from bench import BenchError, Results, record_step, write_report
 from bench.accuracy import Row, line
 from bench.drawing import NARROW, WIDE, pipeline_svg
@@ -139,13 +140,21 @@ def test_nothing_sticks_out_of_the_drawing(tmp_path: Path, width: int) -> None:
     manifest = make_model(tmp_path)
     (array,) = manifest.pipeline
     wide = replace(array, node="array1", pe=128, simd=1, layers=array.layers * 6)
+    layer = replace(array.layers[0], name="conv1", kernel=(3, 3), activation="requantize")
+    conv = replace(array, kind="conv", layers=(layer,), capacity=70, buffer="lut")
     nodes = (
         NodeEntry("table0", "table", 4, 1, 1, 0.0, 0),
         array,
         wide,
+        *(NodeEntry(f"{kind}0", kind, 4, 1, 1, 0.0, 0) for kind in ("concat", "repack", "upsample", "topk", "pad")),
+        NodeEntry("join0", "add", 4, 1, 1, 0.0, 0),
+        replace(conv, node="conv1", pe=16, simd=8, taps=9),
         NodeEntry("argmax0", "argmax", 4, 1, 1, 0.0, 0),
     )
-    picture = ElementTree.fromstring(pipeline_svg(replace(manifest, pipeline=nodes), [[1000, 2000]] * 5, width=width))
+    links = [LinkEntry(*ends, 0, 4, 8, 0) for ends in itertools.pairwise(["", *(node.node for node in nodes), ""])]
+    links += [LinkEntry("", "join0", 1, 16, 12, 12_345), LinkEntry("array0", "join0", 2, 16, 12, 600)]
+    drawn = replace(manifest, pipeline=nodes, links=tuple(links))
+    picture = ElementTree.fromstring(pipeline_svg(drawn, [[1_000_000, 2_000_000]] * 9, width=width))
     height = float(picture.attrib["height"])
     bottom = 0.0
     for box in picture.iter("rect"):
@@ -158,7 +167,12 @@ def test_nothing_sticks_out_of_the_drawing(tmp_path: Path, width: int) -> None:
         size = 13 if words.attrib.get("class") in ("small", "right") else 14
         if words.attrib.get("class") != "right":
             assert float(words.attrib["x"]) + 0.57 * size * len(words.text or "") <= width, words.text
-    assert re.match("Pipeline: memory, table0, array0, array1, argmax0, memory", picture.attrib["aria-label"])
+    assert re.match(
+        "Pipeline: memory, table0, array0, array1, concat0, .* argmax0, memory", picture.attrib["aria-label"]
+    )
+    said = " ".join(words.text or "" for words in picture.iter("text"))
+    assert "from the input: 16 lanes × 12 bits" in said and "FIFO of 12,345" in said and "from array0: 16 lanes" in said
+    assert "16 PE × 8 SIMD × 9 taps 1,152 multipliers" in said and "conv1: 3 × 3, " in said
 
 
 def test_confusion_and_scores() -> None:
