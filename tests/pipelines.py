@@ -57,7 +57,10 @@ def random_requantize(name: str, x: Tensor, out: IntType, rng: np.random.Generat
     if rng.random() < 0.3:
         multiplier = np.full(channels, 1 << int(rng.integers(0, 3)), dtype=np.int64)
     bias = rng.integers(-(1 << 14), 1 << 14, channels)
-    return Requantize(name, (x.name,), f"{name}.y", multiplier, bias, shift, out, bool(rng.integers(2)))
+    turns = ()
+    if rng.random() < 0.4:
+        turns = (rng.integers(x.type.lo - 1, x.type.hi + 2, channels), rng.integers(-(1 << 12), 1 << 12, channels))
+    return Requantize(name, (x.name,), f"{name}.y", multiplier, bias, shift, out, bool(rng.integers(2)), *turns)
 
 
 @st.composite

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_networks import ROUNDING as LITERAL
 
-from accel.graph.steps import ROUNDING, Clip, Linear, Round, Sign, Step, enclose, evaluate, rationals
+from accel.graph.steps import ROUNDING, Clip, FixedPoint, Linear, Round, Sign, Step, enclose, evaluate, rationals
 
 RATIONALS = (
     st.fractions(-8, 8, max_denominator=64)
@@ -62,6 +62,29 @@ def test_evaluate_is_the_literal_definition(chain: list[Step], mode: str, x: lis
     assert evaluate(whole, rationals([x])).tolist() == [expected]
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(-31, 8)), min_size=1, max_size=3),
+    st.integers(-300, 300),
+    st.lists(st.integers(-(2**22), 2**22), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_fixed_point(pairs: list[tuple[int, int]], offset: int, x: list[int], huge: bool) -> None:
+    """Two roundings: halves upwards, then halves away from zero. Beyond 32 bits rational arithmetic goes on."""
+    step = FixedPoint(*(np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True)))
+    values = [v << 18 if huge else v for v in x]
+    chain = (Linear(rationals([1]), rationals([offset])), step)
+
+    def literal(v: int, multiplier: int, shift: int) -> int:
+        high = math.floor(Fraction((v + offset) * multiplier * 2 ** max(shift, 0), 2**31) + Fraction(1, 2))
+        return LITERAL["HALF_UP"](Fraction(high, 2 ** max(-shift, 0)))
+
+    expected = [[literal(v, *pair) for pair in pairs] for v in values]
+    repeated = np.repeat(np.array(values, dtype=np.int64)[:, None], len(pairs), axis=1)
+    assert evaluate(chain, repeated).tolist() == expected
+    assert evaluate(chain, rationals(repeated)).tolist() == expected
+
+
 @pytest.mark.parametrize("mode", sorted(ROUNDING))
 def test_rounding_of_ties_and_their_neighbours(mode: str) -> None:
     """Floats next to a tie, where adding a half would round wrongly."""
@@ -82,7 +105,13 @@ def test_enclose_holds_the_number_and_is_tight(numbers: list[Fraction]) -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match=r"^rounding mode must be one of HALF_EVEN, CEIL, .*, not 'NEAREST'$"):
         Round("NEAREST")
+    with pytest.raises(ValueError, match=r"^multiplier must lie within 0..2147483647, not -1..5$"):
+        FixedPoint(np.array([-1, 5]), np.array([0]))
+    with pytest.raises(ValueError, match=r"^shift must lie within -31..30, not 31..31$"):
+        FixedPoint(np.array([5]), np.array([31]))
     half = Linear(rationals([Fraction(1, 2)]), rationals([0]))
+    with pytest.raises(ValueError, match=r"^a fixed-point multiplication is of integers only$"):
+        evaluate((half, FixedPoint(np.array([2**30]), np.array([0]))), np.array([1, 2]))
     with pytest.raises(ValueError, match=r"^the steps do not end in an integer of 64 bits$"):
         evaluate((half,), np.array([1, 2]))
     with pytest.raises(ValueError, match=r"^the steps do not end in an integer of 64 bits$"):

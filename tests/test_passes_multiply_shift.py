@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel.graph import Activation, IntType, Requantize
-from accel.graph.steps import Clip, Linear, Round, rationals
+from accel.graph.steps import Clip, FixedPoint, Linear, Round, rationals
 from accel.passes.breakpoints import Breakpoints, breakpoints
-from accel.passes.multiply_shift import multiply_shift
+from accel.passes.multiply_shift import multiply_shift, turned
 
 
 def outputs(steps: Breakpoints, x: np.ndarray) -> np.ndarray:
@@ -85,6 +85,48 @@ def test_real_requantizers_are_met(lines: list[tuple[Fraction, Fraction]], bits:
     if found is not None:
         op = Requantize("r", ("x",), "y", found.multiplier, found.bias, found.shift, out, found.ties_to_even)
         assert (op.run(np.repeat(x[:, None], len(lines), axis=1)) == original).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(2**30, 2**31 - 1), st.integers(-9, -3), st.integers(-900, 900)), min_size=1, max_size=5
+    ),
+    st.integers(-128, 127),
+)
+def test_turned(channels: list[tuple[int, int, int]], zero_point: int) -> None:
+    """Rounded twice and symmetrically, as TFLite does it: one multiplier and two biases are the same on every input."""
+    multiplier, shift, offset = zip(*channels, strict=True)
+    steps = (
+        Linear(rationals([1]), rationals(offset)),
+        FixedPoint(np.array(multiplier), np.array(shift)),
+        Linear(rationals([1]), rationals([zero_point])),
+        Clip(rationals([-128]), rationals([127])),
+    )
+    out = IntType(-128, 127)
+    rounded = Activation("a", ("x",), "y", steps, out)
+    assert rounded.turn is not None
+    assert rounded.turn.tolist() == [-v for v in offset]
+    lo, hi = np.full(len(channels), -3000), np.full(len(channels), 2800)
+    found = turned(breakpoints(rounded, lo, hi), rounded.turn)
+    assert found is not None
+    op = Requantize(
+        "r", ("x",), "y", found.multiplier, found.bias, found.shift, out, found.ties_to_even, found.turn, found.above
+    )
+    x = np.repeat(np.arange(-3000, 2801)[:, None], len(channels), axis=1)
+    assert (op.run(x) == rounded.run(x)).all()
+
+
+def test_a_turn_is_needed_where_both_sides_are_seen() -> None:
+    """Four accumulators a level: on one line the levels below zero would come an accumulator late."""
+    steps = (FixedPoint(np.array([3 << 29]), np.array([-2])), Clip(rationals([-100]), rationals([100])))
+    rounded = Activation("a", ("x",), "y", steps, IntType(-100, 100))
+    found = breakpoints(rounded, np.array([-400]), np.array([400]))
+    assert multiply_shift(found) is None
+    assert turned(found, np.array([0])) is not None
+    assert turned(found, np.array([9])) is None  # between other levels it does not help
+    falling = Breakpoints(found.points, found.lo, found.hi, np.array([True]), found.out)
+    assert turned(falling, np.array([0])) is None
 
 
 def test_division_by_a_power_of_two_needs_no_multiplier() -> None:

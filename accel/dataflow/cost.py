@@ -15,7 +15,7 @@ import numpy as np
 from accel.dataflow.budget import Cost
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, TableNode
 from accel.dataflow.timing import TREE_RADIX, beats, search_bits, unit
-from accel.graph import IntType, Tensor, Threshold
+from accel.graph import IntType, Requantize, Tensor, Threshold
 
 DSP_OPERAND = 25  # bits of the DSP48E1's wide signed operand
 DSP_LEAST_PRODUCT = 9  # bits; synth_xilinx leaves narrower products in LUTs
@@ -37,7 +37,8 @@ class Widths:
     """Bits of what the layers of an array need, whatever its size; 0 where there is no such thing.
 
     ``code``: inputs; ``accumulator``; ``plain``: outputs without activation, to which a constant is added if they are
-    ``biased``; ``multiplier`` (0 also where it is a shift), ``bias`` and ``total`` of requantization; ``steps``:
+    ``biased``; ``multiplier`` (0 also where it is a shift), ``bias`` and ``total`` of requantization, with a second
+    bias and a comparator where it is ``turned``; ``steps``:
     thresholds that are compared with at once; ``search``: bits that are searched for. ``weight`` holds the weights of
     all layers and zero.
     """
@@ -53,6 +54,7 @@ class Widths:
     search: int
     weight: IntType
     bipolar: bool
+    turned: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -110,6 +112,7 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
         search=search,
         weight=IntType(min(0, *(t.lo for t in types)), max(0, *(t.hi for t in types))),
         bipolar=all(t.is_bipolar for t in types),
+        turned=any(isinstance(a, Requantize) and a.turn is not None for a in (layer.activation for layer in layers)),
     )
 
 
@@ -250,6 +253,10 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
         small, large = sorted((w.multiplier, w.accumulator))
         parts = -(-(large - 1) // 24) * -(-(small - 1) // 17) if small + large >= DSP_LEAST_PRODUCT and small > 1 else 0
         total += Cost(lut=lanes * (w.total + 12), ff=lanes * (2 * w.bias + w.total + 12), dsp=lanes * parts)
+    if w.turned:
+        total += rom_cost(lanes * (w.accumulator + w.bias), groups)
+        choice = round(w.accumulator * COMPARATOR_LUTS) + w.bias
+        total += Cost(lut=lanes * choice, ff=lanes * (w.accumulator + w.bias))
     if w.plain:
         total += Cost(ff=lanes * w.plain)
     if w.biased:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
 from accel.graph.graph import GraphError, Tensor
-from accel.graph.steps import Clip, FixedPoint, Linear, Step, evaluate
+from accel.graph.steps import Clip, FixedPoint, Linear, Round, Step, evaluate, rationals
 from accel.graph.types import IntType
 
 BLOCK = 2**15  # elements evaluated at once: what the CPU's cache holds of a dozen float64 arrays
@@ -56,6 +57,22 @@ class Activation:
             elif isinstance(step, Clip):
                 sizes |= {bound.size for bound in (step.lo, step.hi) if bound is not None}
         return max(sizes)
+
+    @property
+    def turn(self) -> np.ndarray | None:
+        """The first input of each channel whose value is not negative where it is first rounded, int64 of (channels,).
+
+        Rounding away from zero differs on its two sides. None where the function falls or is clipped before.
+        """
+        scale, offset = rationals([1]), rationals([0])
+        for step in self.steps:
+            if isinstance(step, Linear):
+                scale, offset = scale * step.scale, offset * step.scale + step.offset
+            elif isinstance(step, (FixedPoint, Round)) and all(s > 0 for s in scale):
+                return np.array([math.ceil(zero) for zero in np.broadcast_to(-offset / scale, self.channels)])
+            else:
+                return None
+        return None
 
     @property
     def falling(self) -> np.ndarray:

@@ -138,7 +138,8 @@ def content(value: object) -> Iterator[bytes]:
     if is_dataclass(value):
         yield type(value).__name__.encode() + b"{"
         for each in fields(value):
-            if each.init:
+            # A field that came later says so, and is left out where it is not used: digests from before stay.
+            if each.init and not (each.metadata.get("later") and getattr(value, each.name) is None):
                 yield each.name.encode() + b":"
                 yield from content(getattr(value, each.name))
         yield b"}"

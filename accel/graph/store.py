@@ -96,7 +96,7 @@ def _operator_in(structure: dict[str, Any], file: Any) -> Operator:
     arguments: dict[str, Any] = {}
     for each in fields(kind):  # type: ignore[arg-type]
         value = structure[each.name]
-        if each.type == "np.ndarray":
+        if isinstance(value, dict) and "array" in value:
             array = file[value["array"]]
             value = array if array.dtype == bool else array.astype(np.int64)
         elif each.type == "IntType":

@@ -10,7 +10,7 @@ import numpy as np
 from accel.graph import Activation, Add, Conv, Dense, Graph, GraphError, Operator, Requantize, Table, Threshold
 from accel.passes.arrange import ACCUMULATORS, arrange, exchange
 from accel.passes.breakpoints import Breakpoints, breakpoints
-from accel.passes.multiply_shift import MOST_BITS, MultiplyShift, multiply_shift
+from accel.passes.multiply_shift import MOST_BITS, MultiplyShift, multiply_shift, turned
 from accel.passes.residual import Meeting, digits
 
 MULTIPLIER_COST = 4  # additions that are worth a DSP48E1
@@ -120,6 +120,10 @@ class _Lowering:
         steps = breakpoints(op, lo, hi)
         if op.out.levels > self.limits.threshold_levels:
             found = multiply_shift(steps, most_bits=self.limits.multiplier_bits)
+            turn = op.turn
+            if found is None and turn is not None:
+                turn = np.broadcast_to(turn, steps.lo.shape)
+                found = turned(steps, turn, most_bits=self.limits.multiplier_bits)
             if found is not None:
                 return (self.requantize(op, found),)
         return (self.threshold(op, steps),) if op.out.levels <= self.limits.most_threshold_levels else None
@@ -134,8 +138,8 @@ class _Lowering:
         return Threshold(op.name, op.inputs, op.output, points, falling, op.out)
 
     def requantize(self, op: Activation, found: MultiplyShift) -> Requantize:
-        m, b = self.each(op, found.multiplier, found.bias)
-        return Requantize(op.name, op.inputs, op.output, m, b, found.shift, op.out, found.ties_to_even)
+        m, b, *turn = self.each(op, *(each for each in found.constants if each is not None))
+        return Requantize(op.name, op.inputs, op.output, m, b, found.shift, op.out, found.ties_to_even, *turn)
 
     def table(self, op: Activation) -> Table:
         source = self.graph.tensors[op.inputs[0]].type

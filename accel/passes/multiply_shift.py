@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,12 +14,18 @@ MOST_BITS = 32  # of a signed multiplier: two DSP48E1 multiply these with accumu
 
 @dataclass(frozen=True)
 class MultiplyShift:
-    """Constants for ``Requantize``; ``multiplier`` and ``bias`` are int64 of shape (C,)."""
+    """Constants for ``Requantize``: int64 of shape (C,), or None where there is no turn."""
 
     multiplier: np.ndarray
     bias: np.ndarray
     shift: int
     ties_to_even: bool
+    turn: np.ndarray | None = None
+    above: np.ndarray | None = None
+
+    @property
+    def constants(self) -> tuple[np.ndarray | None, ...]:
+        return self.multiplier, self.bias, self.turn, self.above
 
     @property
     def width(self) -> int:
@@ -35,13 +41,27 @@ def multiply_shift(steps: Breakpoints, *, most_bits: int = MOST_BITS) -> Multipl
     largest = max(abs(int(bound)) for bound in (*steps.lo, *steps.hi)) + 1
     if steps.out.step != 1 or largest << most_bits >= FAR >> 2:
         return None
-    demands = _demands(steps)
+    demands = (_demands(steps),)
     found = [_search(demands, most_bits, (FAR >> 2) // largest, ties_to_even=ties) for ties in (False, True)]
     best = min((each for each in found if each is not None), key=lambda each: each.width, default=None)
     if best is None:
         return None
     sign = np.where(steps.falling, -1, 1)
     return MultiplyShift(best.multiplier * sign, best.bias, best.shift, best.ties_to_even)
+
+
+def turned(steps: Breakpoints, turn: np.ndarray, *, most_bits: int = MOST_BITS) -> MultiplyShift | None:
+    """The same with another bias from ``turn`` on, int64 of shape (C,); None for falling functions as well."""
+    largest = max(abs(int(bound)) for bound in (*steps.lo, *steps.hi)) + 1
+    if steps.out.step != 1 or largest << most_bits >= FAR >> 2 or steps.falling.any() or steps.before is not None:
+        return None
+    turn = np.clip(turn, steps.lo, steps.hi + 1)
+    column = turn[:, None]
+    below = replace(steps, points=np.minimum(steps.points, column), hi=turn - 1)
+    above = replace(steps, points=np.maximum(steps.points, column), lo=turn)
+    demands = (_demands(below), _demands(above))
+    found = _search(demands, most_bits, (FAR >> 2) // largest, ties_to_even=False)
+    return None if found is None else replace(found, turn=turn)
 
 
 @dataclass(frozen=True)
@@ -122,42 +142,53 @@ def _upper_hull(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return hull
 
 
-def _search(demands: _Demands, most_bits: int, largest: int, *, ties_to_even: bool) -> MultiplyShift | None:
+def _search(demands: tuple[_Demands, ...], most_bits: int, largest: int, *, ties_to_even: bool) -> MultiplyShift | None:
     """The smallest shift with which all channels have constants, found by bisection for each channel.
 
     What one shift allows the next does as well, with twice the multiplier; ``largest`` is the one whose products fit.
     """
-    levels = max(int(np.abs(lines.level).max(initial=1)) for lines in (demands.reached, demands.held))
+    lines = [side for part in demands for side in (part.reached, part.held)]
+    levels = max(int(np.abs(each.level).max(initial=1)) for each in lines)
     # Beyond this shift even the widest multiplier rises by less than the levels do.
     highest = min(FAR.bit_length() - 3 - levels.bit_length(), 2 * most_bits)
-    low = np.full(len(demands.reached.at), 1 if ties_to_even else 0)
+    low = np.full(len(lines[0].at), 1 if ties_to_even else 0)
     high = np.full_like(low, highest)
     while (low < high).any():
         middle = (low + high) // 2
         _, least, most = _multipliers(demands, middle, largest, ties_to_even)
-        found = least <= most
+        found = (least <= most).all(axis=0)
         low, high = np.where(found, low, middle + 1), np.where(found, middle, high)
     shift = np.full_like(low, low.max(initial=0))
     m, least, most = _multipliers(demands, shift, largest, ties_to_even)
     if (shift == highest).any() or (least > most).any() or (m >= 1 << (most_bits - 1)).any():
         return None
-    return MultiplyShift(m, np.clip(0, least, most), int(shift[0]), ties_to_even)
+    bias = np.clip(0, least[0], most[0])
+    above = None if len(demands) == 1 else np.clip(bias, least[1], most[1]) - bias
+    return MultiplyShift(m, bias, int(shift[0]), ties_to_even, above=above)
 
 
 def _multipliers(
-    demands: _Demands, shift: np.ndarray, largest: int, ties_to_even: bool
+    demands: tuple[_Demands, ...], shift: np.ndarray, largest: int, ties_to_even: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each channel the least multiplier that leaves a bias, or what comes nearest, and its window of biases.
+    """For each channel the least multiplier that leaves biases, or what comes nearest, and their windows.
 
-    The window's size is a concave function of the multiplier, being a minimum of linear ones: it first grows, then
-    shrinks. So the first multiplier where it has opened or no longer grows is found by bisection.
+    The windows have shape (parts, C): one multiplier serves all parts of a function. A window's size is a concave
+    function of the multiplier, being a minimum of linear ones: it first grows, then shrinks. So the first multiplier
+    where all have opened or the smallest no longer grows is found by bisection.
     """
-    low = np.zeros(len(demands.reached.at), dtype=np.int64)
+
+    def windows(m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        least, most = zip(*(part.window(m, shift, ties_to_even) for part in demands), strict=True)
+        return np.array(least), np.array(most)
+
+    def room(least: np.ndarray, most: np.ndarray) -> np.ndarray:
+        return (np.minimum(most, FAR // 2) - np.maximum(least, -FAR // 2)).min(axis=0)  # what is bounded is nearer
+
+    low = np.zeros(len(demands[0].reached.at), dtype=np.int64)
     high = np.full_like(low, largest)
     while (low < high).any():
         middle = (low + high) // 2
-        least, most = demands.window(middle, shift, ties_to_even)
-        least_next, most_next = demands.window(middle + 1, shift, ties_to_even)
-        found = (least <= most) | (most_next - least_next <= most - least)
+        here, beyond = windows(middle), windows(middle + 1)
+        found = (here[0] <= here[1]).all(axis=0) | (room(*beyond) <= room(*here))
         low, high = np.where(found, low, middle + 1), np.where(found, middle, high)
-    return low, *demands.window(low, shift, ties_to_even)
+    return low, *windows(low)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 import numpy as np
@@ -70,12 +70,17 @@ class ActivationPlan:
     def requantization(self, function: Requantize) -> RequantizeImage:
         """Multipliers and biases of the numbers themselves."""
         multiplier, bias = (np.asarray(v, dtype=object) for v in (function.multiplier, function.bias))
-        ends = np.concatenate([multiplier * self.kind.lo + bias, multiplier * self.kind.hi + bias])
+        upper = bias if function.above is None else bias + function.above
+        ends = np.concatenate([multiplier * end + b for end in (self.kind.lo, self.kind.hi) for b in (bias, upper)])
         if max(abs(int(end)) for end in ends) >= 1 << 62:
             raise GraphError(f"{function.name}: products of more than 62 bits")
         width = signed_width(int(ends.min()), int(ends.max()))
         at = self.channel
-        return RequantizeImage(function.multiplier[at], function.bias[at], function.shift, width, [function])
+        image = RequantizeImage(function.multiplier[at], function.bias[at], function.shift, width, [function])
+        if function.turn is None or function.above is None:
+            return image
+        turn = np.clip(function.turn, self.kind.lo, self.kind.hi + 1)
+        return replace(image, turns=turn[at], uppers=(function.bias + function.above)[at])
 
     def images(self) -> dict[str, list[int]]:
         """The memories of the unit by name, a number a word."""

@@ -236,17 +236,27 @@ class Plan:
         shift = max(a.shift for _, _, a in layers)
         multipliers: list[np.ndarray | None] = [None] * len(self.neurons)
         biases: list[np.ndarray | None] = [None] * len(self.neurons)
+        turns: list[np.ndarray | None] = [None] * len(self.neurons)
+        uppers: list[np.ndarray | None] = [None] * len(self.neurons)
         lo = hi = 0
         for i, n, a in layers:
             scale = 1 << (shift - a.shift)
             reach = max(int(np.abs(bound).max()) for bound in n.sums) * n.code.step + int(np.abs(n.constant).max())
-            if (int(np.abs(a.multiplier).max()) * reach + int(np.abs(a.bias).max())) * scale >= 1 << 62:
+            above = np.zeros_like(a.bias) if a.above is None else a.above
+            if (
+                int(np.abs(a.multiplier).max()) * reach + int((np.abs(a.bias) + np.abs(above)).max())
+            ) * scale >= 1 << 62:
                 raise GraphError(f"{a.name}: products of more than 62 bits")
             multipliers[i] = (a.multiplier * (n.code.step * scale))[:, None]
             biases[i] = ((a.bias + a.multiplier * n.constant) * scale)[:, None]
+            uppers[i] = biases[i] + (above * scale)[:, None]  # type: ignore[operator]
+            # x reaches the turn where s reaches this
+            turn = n.sums[1] + 1 if a.turn is None else -((n.constant - a.turn) // n.code.step)
+            turns[i] = np.clip(turn, n.sums[0], n.sums[1] + 1)[:, None]
             for bound in n.sums:
-                totals = multipliers[i][:, 0] * bound + biases[i][:, 0]  # type: ignore[index]
-                lo, hi = min(lo, int(totals.min())), max(hi, int(totals.max()))
+                for bias in (biases[i], uppers[i]):
+                    totals = multipliers[i][:, 0] * bound + bias[:, 0]  # type: ignore[index]
+                    lo, hi = min(lo, int(totals.min())), max(hi, int(totals.max()))
         fill = int(next(m for m in multipliers if m is not None)[0, 0])  # so that what is never drained changes nothing
         return RequantizeImage(
             self.grouped(multipliers, fill)[..., 0],
@@ -254,6 +264,11 @@ class Plan:
             shift,
             signed_width(lo, hi),
             [n.activation if isinstance(n.activation, Requantize) else None for n in self.neurons],
+            *(
+                (self.grouped(v, 0)[..., 0] for v in (turns, uppers))
+                if any(a.above is not None for *_, a in layers)
+                else ()
+            ),
         )
 
     def plain(self) -> list[int] | None:
@@ -338,13 +353,18 @@ class ThresholdImage:
 
 @dataclass(frozen=True)
 class RequantizeImage:
-    """Constants, shape (groups, lanes) each, of ``(s * multiplier + bias) >> shift`` with a sum of ``width`` bits."""
+    """Constants, shape (groups, lanes) each, of ``(s * multiplier + bias) >> shift`` with a sum of ``width`` bits.
+
+    Where there are ``turns``, the bias is the one of ``uppers`` from ``s = turn`` on.
+    """
 
     multipliers: np.ndarray
     biases: np.ndarray
     shift: int
     width: int
     layers: list[Requantize | None]
+    turns: np.ndarray | None = None
+    uppers: np.ndarray | None = None
 
     @property
     def constant(self) -> int | None:
@@ -361,12 +381,28 @@ class RequantizeImage:
 
     @property
     def bias_width(self) -> int:
-        return signed_width(int(self.biases.min()), int(self.biases.max()))
+        """Bits of a bias, of either kind."""
+        both = self.biases if self.uppers is None else np.stack([self.biases, self.uppers])
+        return signed_width(int(both.min()), int(both.max()))
+
+    @property
+    def turn_width(self) -> int:
+        """Bits of a turn; none where there are none."""
+        return 0 if self.turns is None else signed_width(int(self.turns.min()), int(self.turns.max()))
+
+    @property
+    def fields(self) -> list[tuple[np.ndarray, int]]:
+        """The constants in memory, each with its bits: multipliers (lowest in a word), biases, turns, uppers."""
+        fields = [] if self.constant is not None else [(self.multipliers, self.multiplier_width)]
+        fields.append((self.biases, self.bias_width))
+        if self.turns is not None and self.uppers is not None:
+            fields += [(self.turns, self.turn_width), (self.uppers, self.bias_width)]
+        return fields
 
     def words(self) -> list[int]:
-        """A word a group: the lanes' multipliers, then (above them) the lanes' biases."""
-        biases = pack(self.biases, self.bias_width)
-        if self.constant is not None:
-            return biases
-        above = self.multipliers.shape[1] * self.multiplier_width
-        return [m | b << above for m, b in zip(pack(self.multipliers, self.multiplier_width), biases, strict=True)]
+        """A word a group: of each field, lowest first, the constants of all lanes."""
+        words, at = [0] * len(self.biases), 0
+        for values, width in self.fields:
+            words = [word | field << at for word, field in zip(words, pack(values, width), strict=True)]
+            at += values.shape[1] * width
+        return words

@@ -39,7 +39,7 @@ class RequantizeUnit(wiring.Component):
         image = self.image
         factor = image.constant
         m_width, b_width = image.multiplier_width, image.bias_width
-        word = rom(m, "constants", image.words(), self.lanes * (m_width + b_width), self.address)
+        word = rom(m, "constants", image.words(), self.lanes * sum(width for _, width in image.fields), self.address)
 
         # functions that differ between layers are all computed and one is chosen: there are hardly ever two
         functions = list(dict.fromkeys((a.out, a.ties_to_even) for a in image.layers if a is not None))
@@ -56,7 +56,18 @@ class RequantizeUnit(wiring.Component):
             bias0 = Signal(signed(b_width), name=f"bias0_{lane}", reset_less=True)
             bias1 = Signal(signed(b_width), name=f"bias1_{lane}", reset_less=True)
             total = Signal(signed(image.width), name=f"total{lane}", reset_less=True)
-            m.d.sync += [x.eq(self.x[lane]), bias0.eq(constant), bias1.eq(bias0)]
+            m.d.sync += [x.eq(self.x[lane]), bias0.eq(constant)]
+            bias: Value = bias0
+            if image.turns is not None:
+                above = word[self.lanes * (m_width + b_width) :]
+                turn = Signal(signed(image.turn_width), name=f"turn{lane}", reset_less=True)
+                upper = Signal(signed(b_width), name=f"upper{lane}", reset_less=True)
+                m.d.sync += [
+                    turn.eq(above.word_select(lane, image.turn_width)),
+                    upper.eq(above[self.lanes * image.turn_width :].word_select(lane, b_width)),
+                ]
+                bias = Mux(x >= turn, upper, bias0)
+            m.d.sync += bias1.eq(bias)
             if factor is None:
                 multiplier = Signal(signed(m_width), name=f"multiplier{lane}", reset_less=True)
                 product = Signal(signed(len(x) + m_width), name=f"product{lane}", reset_less=True)
