@@ -133,8 +133,13 @@ def shared_by(w: Widths, bits: int) -> int:
     return max(1, (DSP_OPERAND - unsigned - bits) // (bits + w.code) + 1)
 
 
-def multipliers_cost(layers: tuple[Layer, ...], source: IntType, pe: int, simd: int, multiplier: str) -> Cost:
-    """The multipliers and adder trees alone. It grows with ``pe`` and ``simd``."""
+def multipliers_cost(
+    layers: tuple[Layer, ...], source: IntType, pe: int, simd: int, multiplier: str, *, own: bool = False
+) -> Cost:
+    """The multipliers and adder trees alone. It grows with ``pe`` and ``simd``.
+
+    With ``own`` each neuron has inputs of its own, and so multipliers that it shares with none.
+    """
     w = widths(layers, source)
     bits = weight_bits(layers, source, simd)
     product = bits + w.code
@@ -145,7 +150,7 @@ def multipliers_cost(layers: tuple[Layer, ...], source: IntType, pe: int, simd: 
             lut=round(pe * simd * fabric + pe * (simd - 1) * product * ADDER_LUTS),
             ff=pe * simd * (product + bits) + simd * w.code + pe * tree_ff(simd, product),
         )
-    share = shared_by(w, bits)
+    share = 1 if own else shared_by(w, bits)
     full, rest = divmod(pe, share)
     loose = rest if rest * product < DSP_LEAST_PRODUCT else 0
     dsp = simd * (full + (rest > loose))

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from ortools.sat.python import cp_model
 
 from accel.dataflow.budget import RESOURCES, Budget, Cost
-from accel.dataflow.candidates import FF_UNITS, LUT_UNITS, vector
 from accel.dataflow.folding import FoldingError
-from accel.dataflow.options import Option, first_need, options
+from accel.dataflow.guess import Reckoner, guess
+from accel.dataflow.options import Option, options
 from accel.dataflow.parts import Part
 
 # LUTs that one of each resource is worth when area counts: as many as the Artix-7 100T has of them for each.
 LUT_EQUIVALENTS = {"lut": 1.0, "ff": 0.25, "bram36": 470.0, "dsp": 264.0}
-EFFORT = 4.0  # seconds of CP-SAT's own, deterministic clock for each question
+EFFORT = 2.0  # seconds of CP-SAT's own, deterministic clock for each question
 SLACK = 0.005  # of the latency, for a smaller folding
 SHARE = 1000  # parts of a frame in which fill is counted
 
@@ -35,16 +35,6 @@ class Chosen:
 
     options: tuple[Option, ...]
     binding: str | None
-
-
-@dataclass(frozen=True)
-class Question:
-    """What CP-SAT is asked: parts with their options, beats of the input, and a limit to each one's work (or none)."""
-
-    parts: Sequence[Part]
-    choices: Sequence[Sequence[Option]]
-    beats: int
-    rate: int | None = None
 
 
 def choose(
@@ -62,24 +52,29 @@ def choose(
         for part, found in zip(some, choices, strict=True):
             if not found:
                 raise FoldingError(f"{part.name}: cannot take a frame every {rate} cycles within {budget.name}")
-    question = Question(some, choices, beats, rate)
-    first = solve(question, budget) if all(choices) else None
+    if not all(choices):
+        raise FoldingError(explain(name, some, budget=budget, pins=pins))
+    reckoner = Reckoner(some, beats)
+    start = guess(reckoner, choices, budget) if rate is None else None
+    first = solve(reckoner, choices, budget, rate=rate, hint=start)
     if first is None:
         raise FoldingError(explain(name, some, budget=budget, pins=pins))
     if rate is not None:
         return Chosen(tuple(first), None)
-    end = end_of(some, first, beats)
-    smaller = solve(question, budget, within=math.ceil(end * (1 + SLACK)), hint=first)
-    savings = {}
-    for resource in RESOURCES:
-        if 2 * used(first, resource) < getattr(budget, resource):
-            continue  # it is plain that more of it does not help
-        more = replace(budget, **{resource: getattr(doubled, resource)})
-        freer = Question(some, [[o for o in found if o.cost.fits(more)] for found in wide], beats)
-        other = solve(freer, more, effort=EFFORT / 4)
-        savings[resource] = end - end_of(some, other, beats) if other else 0
-    binding = max(savings, key=lambda r: savings[r], default=None)
-    return Chosen(tuple(smaller or first), binding if binding and savings[binding] > end // 100 else None)
+    end = reckoner.end(first)
+    smaller = solve(reckoner, choices, budget, within=math.ceil(end * (1 + SLACK)), hint=first, effort=EFFORT / 2)
+    return Chosen(tuple(smaller or first), binding(reckoner, wide, budget))
+
+
+def binding(reckoner: Reckoner, wide: Sequence[Sequence[Option]], budget: Budget) -> str | None:
+    """The resource of which twice as much would save most, as far as guesses say; None where it is less than 2 %."""
+    ends = {}
+    for resource in (None, *RESOURCES):
+        more = replace(budget, **{resource: 2 * getattr(budget, resource)}) if resource else budget
+        found = guess(reckoner, [[o for o in some if o.cost.fits(more)] for some in wide], more)
+        ends[resource] = reckoner.end(found) if found else math.inf
+    best = min(RESOURCES, key=lambda r: ends[r])
+    return best if ends[best] < 0.98 * ends[None] else None
 
 
 def used(some: Sequence[Option], resource: str) -> float:
@@ -87,38 +82,26 @@ def used(some: Sequence[Option], resource: str) -> float:
     return sum(getattr(o.cost, resource) for o in some)
 
 
-def end_of(some: Sequence[Part], picked: Sequence[Option], beats: int) -> int:
-    """When the last part ends, as the model reckons."""
-    starts: list[float] = []
-    ends: list[float] = []
-    for part, option in zip(some, picked, strict=True):
-        start = end = 0.0
-        for source in part.sources:
-            before = (starts[source], ends[source]) if source >= 0 else (0, beats)
-            start = max(start, before[0] + first_need(part) * (before[1] - before[0]) + option.lag)
-            end = max(end, before[1] + option.tail)
-        starts.append(start)
-        ends.append(max(end, start + option.work))
-    return math.ceil(ends[-1])
-
-
 def solve(
-    question: Question,
+    reckoner: Reckoner,
+    choices: Sequence[Sequence[Option]],
     budget: Budget,
     *,
+    rate: int | None = None,
     within: int | None = None,
     hint: Sequence[Option] | None = None,
     effort: float = EFFORT,
 ) -> list[Option] | None:
-    """The options that end soonest, or, with a rate or ``within`` so many cycles, the smallest; None: nothing fits."""
+    """The options that end soonest, or, with a rate or ``within`` so many cycles, the smallest; None: nothing fits.
+
+    A hint that nothing better was found than is as good an answer.
+    """
     model = cp_model.CpModel()
     picks: list[list[cp_model.IntVar]] = []
-    horizon = question.beats + sum(max(o.work + o.tail + o.lag for o in found) for found in question.choices if found)
+    horizon = reckoner.beats + sum(max(o.work + o.tail + o.lag for o in found) for found in choices)
     starts: list[cp_model.IntVar] = []
     ends: list[cp_model.IntVar] = []
-    for i, (part, found) in enumerate(zip(question.parts, question.choices, strict=True)):
-        if not found:
-            return None
+    for i, (part, found) in enumerate(zip(reckoner.parts, choices, strict=True)):
         chosen = [model.new_bool_var("") for _ in found]
         model.add_exactly_one(chosen)
         picks.append(chosen)
@@ -126,14 +109,14 @@ def solve(
             for option, variable in zip(found, chosen, strict=True):
                 model.add_hint(variable, option is hint[i])
         start, end = model.new_int_var(0, horizon, ""), model.new_int_var(0, horizon, "")
-        share = math.ceil(first_need(part) * SHARE)
+        share = math.ceil(reckoner.shares[i] * SHARE)
 
         def sum_of(values: Sequence[int], chosen: list[cp_model.IntVar] = chosen) -> cp_model.LinearExpr:
             return cp_model.LinearExpr.weighted_sum(chosen, values)
 
         model.add(end >= start + sum_of([o.work for o in found]))
         for source in part.sources:
-            began, ended = (starts[source], ends[source]) if source >= 0 else (0, question.beats)
+            began, ended = (starts[source], ends[source]) if source >= 0 else (0, reckoner.beats)
             lag = sum_of([o.lag for o in found])
             model.add(SHARE * start >= (SHARE - share) * began + share * ended + SHARE * lag)
             model.add(end >= ended + sum_of([o.tail for o in found]))
@@ -141,15 +124,15 @@ def solve(
         ends.append(end)
 
     flat = [variable for chosen in picks for variable in chosen]
-    vectors = [vector(option.cost, budget) for found in question.choices for option in found]
-    limits = (LUT_UNITS, FF_UNITS, math.floor(2 * budget.bram36), budget.dsp)
-    for column, limit in enumerate(limits, start=1):
-        model.add(cp_model.LinearExpr.weighted_sum(flat, [v[column] for v in vectors]) <= limit)
-    if question.rate is not None or within is not None:
+    costs = [option.cost for found in choices for option in found]
+    for resource in RESOURCES:
+        amounts = [math.ceil(2 * getattr(cost, resource)) for cost in costs]  # halves of block RAM count
+        limit = math.floor(2 * getattr(budget, resource))
+        model.add(cp_model.LinearExpr.weighted_sum(flat, amounts) <= limit)
+    if rate is not None or within is not None:
         if within is not None:
             model.add(ends[-1] <= within)
-        areas = [round(area(option.cost)) for found in question.choices for option in found]
-        model.minimize(cp_model.LinearExpr.weighted_sum(flat, areas))
+        model.minimize(cp_model.LinearExpr.weighted_sum(flat, [round(area(cost)) for cost in costs]))
     else:
         model.minimize(ends[-1])
 
@@ -161,11 +144,13 @@ def solve(
     solver.parameters.relative_gap_limit = SLACK
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return None
-    return [
+        return list(hint) if hint is not None else None
+    picked = [
         next(o for o, v in zip(found, chosen, strict=True) if solver.value(v))
-        for found, chosen in zip(question.choices, picks, strict=True)
+        for found, chosen in zip(choices, picks, strict=True)
     ]
+    better = hint is None or within is not None or reckoner.end(picked) <= reckoner.end(hint)
+    return picked if better else list(hint or picked)
 
 
 def area(cost: Cost) -> float:

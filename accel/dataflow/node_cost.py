@@ -45,6 +45,7 @@ from accel.dataflow.windows import least_capacity
 from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
 RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
+PAIR_LUTS, PAIR_FFS = 1.75, 2.1  # by fit, for each pair of bits that is compared and counted
 WINDOW_CONTROL = Cost(lut=180, ff=160)
 STREAM_CONTROL = Cost(lut=30, ff=30)
 
@@ -106,8 +107,10 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
     filled = node.window.taps % node.taps != 0
     bits = w.weight.width if filled else weight_bits(layers, kind, 1)
     if depthwise:
-        one = multipliers_cost(layers, kind, 1, at_once, node.multiplier)
-        products = Cost(0, one.lut * node.pe, one.ff * node.pe, 0.0, one.dsp * node.pe)
+        products = multipliers_cost(layers, kind, node.pe, at_once, node.multiplier, own=True)
+    elif w.bipolar and kind.is_bipolar:
+        pairs = node.pe * at_once
+        products = Cost(lut=round(PAIR_LUTS * pairs), ff=round(PAIR_FFS * pairs))
     else:
         products = multipliers_cost(layers, kind, node.pe, at_once, node.multiplier)
     style = {"bram": "block", "lut": "logic"}[node.memory]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accel.dataflow.budget import Budget, Cost
-from accel.dataflow.candidates import CHOICES, OUTPUT_LANES, Space, arrays, vector
+from accel.dataflow.candidates import CHOICES, OUTPUT_LANES, Space, arrays
 from accel.dataflow.cost import resources, weight_bits, widths
 from accel.dataflow.node_cost import as_layer, resources_of, roomy
 from accel.dataflow.parts import Part
@@ -51,6 +51,7 @@ PRODUCT_BITS = 64  # bits of a weight times bits of an input: larger products be
 MOST_LANES = 64  # wider beats are many wires that change at once
 BUFFERS = ("lut", "bram")
 ANY = range(1, 1 << 16)
+FINE = 0.03  # of the LUTs, which make no difference
 SLOW = 1 << 20  # cycles between beats that make a node wait for each
 
 Wishes = Mapping[str, object]
@@ -111,7 +112,7 @@ def lanes_of(part: Part) -> list[int]:
 def options(part: Part, *, budget: Budget, wishes: Wishes) -> list[Option]:
     """Every option of a part that fits the budget by itself and is not beaten by another one."""
     found = (option_of(node) for node in nodes_of(part, budget=budget, wishes=wishes))
-    return undominated((option for option in found if option.cost.fits(budget)), budget)
+    return undominated(option for option in found if option.cost.fits(budget))
 
 
 def nodes_of(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node]:
@@ -276,14 +277,18 @@ def first_need(part: Part) -> float:
     return 0.0
 
 
-def undominated(found: Iterable[Option], budget: Budget) -> list[Option]:
-    """Those that no other one equals or beats in times and every resource; of equals the first stays."""
+def undominated(found: Iterable[Option]) -> list[Option]:
+    """Those that no other one equals or beats in times and resources; of equals the first stays.
+
+    LUTs are an estimate, so that a few per cent of them are no difference; registers are never what is short.
+    """
 
     def point(option: Option) -> tuple[int, ...]:
-        return option.work, option.tail, *vector(option.cost, budget)[1:]
+        cost = option.cost
+        return option.work, option.tail, round(math.log1p(cost.lut) / FINE), math.ceil(2 * cost.bram36), cost.dsp
 
     ordered = sorted(((point(o), i, o) for i, o in enumerate(found)), key=lambda entry: entry[:2])
-    front = np.empty((len(ordered), 6), dtype=np.int64)
+    front = np.empty((len(ordered), 5), dtype=np.int64)
     kept: list[Option] = []
     for at, _, option in ordered:
         if not (front[: len(kept)] <= at).all(axis=1).any():

@@ -1,0 +1,130 @@
+"""A good folding of a network to start from, found in a second: CP-SAT then looks for a better one.
+
+Latency is about the work of the slowest part and the sum of all tails. So there is one number for each: a limit to the
+work, and the price of a cycle of tail in resources. For many pairs of them each part takes the option that costs least;
+resources that are short become dearer. The best pair's folding is then improved part by part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from accel.dataflow.budget import RESOURCES, Budget
+from accel.dataflow.options import Option, first_need
+from accel.dataflow.parts import Part
+
+TAIL_PRICES = (0.0, 1e-6, 3e-6, 1e-5, 2e-5, 4e-5, 8e-5, 1.6e-4, 3.2e-4, 1e-3)  # shares of the budget a cycle
+LIMITS = 24  # limits to the work that are tried for each
+ROUNDS = 6  # of prices
+SWEEPS = 6
+
+
+@dataclass(frozen=True)
+class Reckoner:
+    """How folding reckons: when parts start and end, given an option for each; ``beats`` are those of the input."""
+
+    parts: Sequence[Part]
+    beats: int
+
+    @cached_property
+    def shares(self) -> list[float]:
+        """Of each part, the share of its input that it needs before its first output."""
+        return [first_need(part) for part in self.parts]
+
+    def end(self, picked: Sequence[Option]) -> float:
+        """When the last part ends."""
+        starts: list[float] = []
+        ends: list[float] = []
+        for part, share, option in zip(self.parts, self.shares, picked, strict=True):
+            start = end = 0.0
+            for source in part.sources:
+                began, ended = (starts[source], ends[source]) if source >= 0 else (0.0, float(self.beats))
+                start = max(start, began + share * (ended - began) + option.lag)
+                end = max(end, ended + option.tail)
+            starts.append(start)
+            ends.append(max(end, start + option.work))
+        return ends[-1]
+
+
+def guess(
+    reckoner: Reckoner, choices: Sequence[Sequence[Option]], budget: Budget, effort: int = LIMITS
+) -> list[Option] | None:
+    """A folding that fits, as fast as could be found; None where none was found."""
+    limits = np.array([max(getattr(budget, r), 1e-9) for r in RESOURCES])
+    work = [np.array([o.work for o in found]) for found in choices]
+    tail = [np.array([o.tail for o in found], dtype=float) for found in choices]
+    shares = [np.array([[getattr(o.cost, r) for r in RESOURCES] for o in found]) / limits for found in choices]
+    slowest, fastest = max(int(w.min()) for w in work), max(int(w.max()) for w in work)
+
+    def pick(limit: float, price: float) -> tuple[float, list[int]] | None:
+        """The folding with so much work at most, and when it ends; None if it does not fit."""
+        prices = np.ones(len(RESOURCES))
+        best: tuple[float, list[int]] | None = None
+        for _ in range(ROUNDS):
+            at = [
+                int(np.where(w <= limit, s @ prices + price * t, np.inf).argmin())
+                for w, t, s in zip(work, tail, shares, strict=True)
+            ]
+            used = sum(s[i] for s, i in zip(shares, at, strict=True))
+            if (used <= 1).all():
+                end = reckoner.end([found[i] for found, i in zip(choices, at, strict=True)])
+                best = min(best, (end, at)) if best else (end, at)
+            prices *= np.clip(used, 0.2, 3.0) ** 0.7
+        return best
+
+    best: tuple[float, list[int]] | None = None
+    steps = np.geomspace(max(slowest, 1), max(fastest, 1), effort)
+    for price in TAIL_PRICES:
+        fitting = 0
+        for limit in steps:
+            found = pick(limit, price)
+            if found is not None:
+                best = min(best, found) if best else found
+                fitting += 1
+                if fitting == 4:  # what comes is slower still
+                    break
+    if best is None:
+        return None
+    return improve(reckoner, choices, budget, [found[i] for found, i in zip(choices, best[1], strict=True)])
+
+
+def improve(
+    reckoner: Reckoner, choices: Sequence[Sequence[Option]], budget: Budget, picked: list[Option]
+) -> list[Option]:
+    """The same with other options of single parts, and of pairs that trade resources, while that ends sooner."""
+    limits = np.array([getattr(budget, r) for r in RESOURCES], dtype=float)
+
+    def needs(option: Option) -> np.ndarray:
+        return np.array([getattr(option.cost, r) for r in RESOURCES], dtype=float)
+
+    used = sum((needs(option) for option in picked), start=np.zeros(len(RESOURCES)))
+    tables = [np.array([needs(o) for o in found]) for found in choices]
+    end = reckoner.end(picked)
+    for _ in range(SWEEPS):
+        before = end
+        for i, found in enumerate(choices):
+            rest = used - needs(picked[i])
+            fits = np.flatnonzero((rest + tables[i] <= limits + 1e-9).all(axis=1))
+            for k in fits.tolist():
+                trial = [*picked[:i], found[k], *picked[i + 1 :]]
+                if (now := reckoner.end(trial)) < end:
+                    picked, end = trial, now
+            used = rest + needs(picked[i])
+        # what a part does not need others may
+        for i, found in enumerate(choices):
+            rest = used - needs(picked[i])
+            most = ((rest + tables[i]) / limits.clip(1)).max(axis=1)
+            cheaper = np.flatnonzero(most < (used / limits.clip(1)).max() - 1e-9)
+            for k in cheaper.tolist():
+                trial = [*picked[:i], found[k], *picked[i + 1 :]]
+                if reckoner.end(trial) <= end:
+                    picked = trial
+                    used = rest + tables[i][k]
+                    break
+        if end >= before:
+            break
+    return picked
