@@ -39,6 +39,7 @@ from accel.dataflow.pipeline import (
     TableNode,
 )
 from accel.dataflow.timing import pipeline_cycles
+from accel.dataflow.tokens import measure
 from accel.graph import (
     Add,
     ArgMax,
@@ -243,6 +244,14 @@ def join(draw: Draw, net: Net, name: str, ends: list[str], tensors: list[Tensor]
 @given(dags(), st.integers(0, 1 << 30))
 def test_branches_that_meet_again_give_what_the_graph_gives(pipeline: Pipeline, seed: int) -> None:
     check(pipeline, seed)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(dags())
+def test_branches_that_meet_again_take_the_cycles_foretold(pipeline: Pipeline) -> None:
+    ends = check(pipeline, frames=4)[pipeline.sink.beats - 1 :: pipeline.sink.beats]
+    foretold = measure(pipeline, frames=4)
+    assert (ends[0] + 1, ends[-1] - ends[-2]) == (foretold.latency, foretold.interval)
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3, 5, 17, 600])
