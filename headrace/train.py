@@ -16,8 +16,10 @@ def main(
     model: Model = DEFAULT,
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="[default: build/train/MODEL]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Fewer epochs, for trying out; gives another model.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Not the recipe's: another model, for images on a GPU or all cores.")
+    ] = None,
     restart: Annotated[bool, typer.Option(help="Begin anew, not after the last whole epoch.")] = False,
 ) -> None:
-    """Train a model that was trained here again, with Brevitas, to the same bytes (`make train` installs it)."""
+    """Train a model that was trained here again, to the same bytes (`make train` installs PyTorch and Brevitas)."""
     typer.echo(train(model, out, epochs=epochs, restart=restart))

@@ -149,9 +149,13 @@ def test_cifar10_samples_from_the_archive(
     records = b"".join(bytes([c]) + i.transpose(2, 0, 1).tobytes() for i, c in zip(images, labels, strict=True))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        info = tarfile.TarInfo(cifar10.MEMBER)
-        info.size = len(records)
-        tar.addfile(info, io.BytesIO(records))
+        for name, content in (
+            ("test_batch", records),
+            *((f"data_batch_{i}", records[i * 3073 :]) for i in range(1, 6)),
+        ):
+            info = tarfile.TarInfo(cifar10.MEMBER.format(name))
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
     archive = File("archives/c.tar.gz", hashlib.sha256(packed.getvalue()).hexdigest(), server.url("c.tar.gz"))
     monkeypatch.setattr(cifar10, "ARCHIVE", archive)
     chosen = [4, 0]
@@ -165,6 +169,9 @@ def test_cifar10_samples_from_the_archive(
         fetch.fetch_dataset("pics")
     known(monkeypatch, set_)
     assert official.digest(fetch.fetch_dataset("pics")) == right
+    for part, places in (("test", range(5)), ("train", [i for first in range(1, 6) for i in range(first, 5)])):
+        pixels, classes = cifar10.load(part)
+        assert np.array_equal(pixels, images[[*places]]) and classes.tolist() == [labels[i] for i in places]
 
 
 @pytest.mark.usefixtures("offline")

@@ -11,14 +11,11 @@ size of the network and the strength of the distortions were scored on the test 
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import brevitas.nn as qnn
 import onnx
@@ -35,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import mnist
+from models.train import loop
 
 NAME = "mnist-w2a2"
 HIDDEN = (64, 64)
@@ -42,13 +40,12 @@ HELD_OUT = 5000
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What decides the result, besides the versions of the libraries: see `models.train.ENVIRONMENT` too."""
+class Recipe(loop.Recipe):
+    """How far images are distorted, at most."""
 
     epochs: int = 60
     batch: int = 256
     learning_rate: float = 8e-3
-    seed: int = 1
     degrees: float = 10.0
     scale: float = 0.1
     shear: float = 0.1
@@ -121,51 +118,19 @@ def distort(images: Tensor, recipe: Recipe) -> Tensor:
 
 def train(folder: Path, recipe: Recipe, *, restart: bool = False) -> Path:
     """Train, with a checkpoint after each epoch in ``folder``, and export. Returns the path of the QONNX file."""
-    torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(1)
-    torch.manual_seed(recipe.seed)
+    loop.Machine().prepare(recipe)
     pixels, labels = (torch.tensor(array) for array in mnist.load("train"))
     images = pixels.reshape(-1, 1, 28, 28).float() / 256
     count = len(images) - HELD_OUT
-    steps = count // recipe.batch
-
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
-    state = None if restart else _load(checkpoint, recipe)
     model = network()
-    if state:
-        model.load_state_dict(state["model"])  # before the optimizer: loading replaces the quantizers' parameters
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=0.1
-    )
-    first = 0
-    if state:
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["random"])
-        first = state["epoch"]
-        print(f"going on after epoch {first}", flush=True)
 
-    for epoch in range(first, recipe.epochs):
-        start, total = time.monotonic(), 0.0
-        model.train()
-        for batch in torch.randperm(count)[: steps * recipe.batch].split(recipe.batch):
-            logits = model(distort(images[batch], recipe).flatten(1))
-            loss = functional.cross_entropy(logits, labels[batch].long())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-        right = accuracy(model, images[count:], labels[count:])
-        _save(checkpoint, recipe, epoch + 1, model=model, optimizer=optimizer, schedule=schedule)
-        seconds = time.monotonic() - start
-        print(
-            f"epoch {epoch + 1} of {recipe.epochs}: loss {total / steps:.4f}, "
-            f"{right:.2%} of the images held out, {seconds:.1f} s",
-            flush=True,
-        )
+    def loss(batch: Tensor) -> Tensor:
+        return functional.cross_entropy(model(distort(images[batch], recipe).flatten(1)), labels[batch].long())
+
+    def score() -> float:
+        return accuracy(model, images[count:], labels[count:])
+
+    loop.fit(model, folder, recipe, count=count, loss=loss, score=score, restart=restart)
     return export(model, folder / f"{NAME}.onnx")
 
 
@@ -214,28 +179,6 @@ def export(model: nn.Sequential, path: Path) -> Path:
     return path
 
 
-def _save(path: Path, recipe: Recipe, epoch: int, **parts: Any) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}
-    part = path.with_suffix(".part")
-    torch.save(state | {"recipe": asdict(recipe), "epoch": epoch, "random": torch.get_rng_state()}, part)
-    part.replace(path)
-
-
-def _load(path: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """The checkpoint, if there is one of the same recipe."""
-    if not path.exists():
-        return None
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    if state["recipe"] != asdict(recipe):
-        print(f"{path} is of another recipe and is not used", flush=True)
-        return None
-    return state
-
-
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(prog=f"headrace train {NAME}")
-    arguments.add_argument("folder", type=Path)
-    arguments.add_argument("--epochs", type=int, default=Recipe.epochs)
-    arguments.add_argument("--restart", action="store_true")
-    given = arguments.parse_args()
-    train(given.folder, Recipe(epochs=given.epochs), restart=given.restart)
+    given = loop.arguments(NAME, Recipe())
+    train(given.folder, replace(Recipe(), epochs=given.epochs or Recipe.epochs), restart=given.restart)
