@@ -69,14 +69,13 @@ def block_ram(width: int, depth: int) -> Cost:
     return Cost(bram36=min(math.ceil(width / bits) * math.ceil(depth / words) for bits, words in RAMB18) / 2)
 
 
-def roomy(buffer: str, lanes: int, code: int, window: Window, image: Image) -> int:
-    """Pixels of the smallest memory in which one can be written while a window is read.
+def roomy(buffer: str, width: int, words: int, window: Window, image: Image, *, more: int) -> int:
+    """Pixels of ``words`` words of ``width`` bits in the smallest memory that has ``more`` of them than the least.
 
     A memory has as many words as its LUTs or block RAM come to; all of them are used, up to two frames.
     """
-    words = image.channels // lanes
     least, pixels = least_capacity(window, image), image.height * image.width
-    width, depth = lanes * code, (least + 1) * words
+    depth = (least + more) * words
     if buffer == "lut":
         room = 32 if depth <= 32 else -(-depth // 64) * 64
     else:

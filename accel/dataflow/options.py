@@ -30,7 +30,7 @@ from accel.dataflow.pipeline import (
     sources,
 )
 from accel.dataflow.timing import array_beats
-from accel.dataflow.windows import least_capacity, needs
+from accel.dataflow.windows import least_capacity, needs, row_step, waits
 from accel.graph import (
     Add,
     ArgMax,
@@ -182,13 +182,21 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
                                     "buffer": buffer,
                                 }
                                 lanes = pe if conv.is_depthwise else simd
-                                rest["capacity"] = wishes.get(
-                                    "capacity", roomy(buffer, lanes, source.type.width, conv.window, image)
-                                )
-                                if conv.is_depthwise:
-                                    yield DepthwiseNode(**common, **rest)  # type: ignore[arg-type]
-                                else:
-                                    yield ConvNode(**common, simd=simd, **rest)  # type: ignore[arg-type]
+                                for capacity in capacities(part, lanes, buffer, wishes):
+                                    rest["capacity"] = capacity
+                                    if conv.is_depthwise:
+                                        yield DepthwiseNode(**common, **rest)  # type: ignore[arg-type]
+                                    else:
+                                        yield ConvNode(**common, simd=simd, **rest)  # type: ignore[arg-type]
+
+
+def capacities(part: Part, lanes: int, buffer: str, wishes: Wishes) -> Sequence[int]:
+    """Pixels of a line buffer: room for one more than the least, or for all that the next row of windows needs."""
+    op, image = part.operator, part.image
+    assert isinstance(op, Conv | MaxPool | SumPool)
+    width, words = lanes * part.inputs[0].type.width, image.channels // lanes
+    rooms = {roomy(buffer, width, words, op.window, image, more=more) for more in (1, row_step(op.window, image))}
+    return chosen("capacity", wishes, sorted(rooms))
 
 
 def dense_arrays(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node]:
@@ -210,8 +218,8 @@ def passing(part: Part, lanes: int, wishes: Wishes) -> Iterator[Node]:
     if isinstance(op, MaxPool | SumPool):
         node = PoolNode(name, op, activation, part.image, inputs[0], sink)
         for buffer in chosen("buffer", wishes, BUFFERS if node.overlaps else BUFFERS[:1]):
-            capacity = roomy(buffer, lanes, part.inputs[0].type.width, op.window, part.image) if node.overlaps else 0
-            yield replace(node, buffer=buffer, capacity=wishes.get("capacity", capacity))  # type: ignore[arg-type]
+            for capacity in capacities(part, lanes, buffer, wishes) if node.overlaps else (0,):
+                yield replace(node, buffer=buffer, capacity=capacity)
     elif isinstance(op, Add):
         yield AddNode(name, op, activation, part.channels, inputs[0], inputs[1], sink)
     elif isinstance(op, Concat):
@@ -244,7 +252,9 @@ def option_of(node: Node) -> Option:
         needed, _ = needs(node.window, node.image.height, node.image.width)
         pending = int((needed >= needed[-1]).sum())
         each = node.steps // len(needed)
-        return Option(node, cost, max(node.steps, beats), pending * each + LAG, each + LAG)
+        waiting = waits(node.window, node.image, node.capacity, node.image.channels // node.source.lanes)
+        work, tail = node.steps + int(waiting.sum()), pending * each + int(waiting[-pending + 1 :].sum())
+        return Option(node, cost, max(work, beats), tail + LAG, each + LAG)
     if isinstance(node, PadNode | UpsampleNode):
         rest = last_beats(node)
         return Option(node, cost, beats, rest + LAG // 2, LAG // 2)

@@ -13,6 +13,8 @@ import numpy as np
 from accel.dataflow.pipeline import Image
 from accel.graph import Window
 
+REFILL = 3  # cycles from the end of a window to the first one that can see a beat for which it made room
+
 
 def seen(window: Window, axis: int, size: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
     """Along one axis, the first and the last in-image position that each output sees; where none is, (size, -1)."""
@@ -37,6 +39,24 @@ def needs(window: Window, height: int, width: int) -> tuple[np.ndarray, np.ndarr
     first = np.where(nothing, pixels, first_row[:, None] * width + first_column[None, :]).ravel()
     later = np.minimum.accumulate(np.append(first[1:], pixels)[::-1])[::-1]
     return np.maximum.accumulate(last + 1), later
+
+
+def waits(window: Window, image: Image, capacity: int, words: int) -> np.ndarray:
+    """Cycles that each output pixel waits for beats that had no room while the pixel before was computed, about.
+
+    ``words`` beats are a pixel. What a row of windows sees goes only as its last window ends, so that with little
+    more than the least capacity the next row has to wait for a whole row of input, or several.
+    """
+    needed, gone = needs(window, image.height, image.width)
+    free = capacity - (needed[:-1] - np.append(0, gone[:-2]))
+    missing = np.diff(needed) - np.maximum(free, 0)
+    return np.append(0, np.where(missing > 0, missing * words + REFILL, 0))
+
+
+def row_step(window: Window, image: Image) -> int:
+    """The most pixels that an output pixel needs beyond those that the one before needed."""
+    needed, _ = needs(window, image.height, image.width)
+    return int(np.diff(needed, prepend=0)[1:].max(initial=1))
 
 
 def least_capacity(window: Window, image: Image) -> int:
