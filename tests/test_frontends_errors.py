@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from onnx_networks import Network
+from onnx_networks import Network, image_networks
 
 from accel.frontends import Encoding, FrontendError, load
 from accel.frontends.interpreter import HANDLERS
@@ -393,6 +393,14 @@ IMAGE_CASES: dict[str, tuple[Case, str]] = {
         "node Resize_1 (Resize): takes pixels with the modes 'align_corners' and 'round_prefer_floor' that are not "
         "each pixel 3 times; export with coordinate_transformation_mode asymmetric and nearest_mode floor",
     ),
+    "large image": (
+        lambda n, x: n.add("Pad", x, np.array([0, 0, 2000, 0, 0, 0, 0, 2000])),
+        f"node Pad_1 (Pad): makes a tensor of shape (2003, 2003, 2); at most {2**22} elements fit",
+    ),
+    "larger image": (
+        lambda n, x: n.add("Resize", x, "", np.array([1, 1, 2**40, 1], dtype=np.float32)),
+        f"node Resize_1 (Resize): makes more than {2**22} elements of shape (1, 2, 3, 3); change the model",
+    ),
     "wide sums": (
         lambda n, x: n.add(
             "Conv", n.add("Conv", x, 4095 * KERNEL - 4094 * (KERNEL.cumsum() == 1).reshape(2, 2, 2, 2)), KERNEL
@@ -554,6 +562,18 @@ def test_no_file_crashes_it(
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         content = bytes(damaged[: rng.choice([len(damaged), rng.randrange(len(damaged))])])
     attempt(tmp_path_factory.getbasetemp() / "mutant.onnx", content, encoded=rng.random() < 0.4)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(network=image_networks(), seed=st.integers(0, 2**32 - 1))
+def test_no_image_crashes_it(tmp_path_factory: pytest.TempPathFactory, network: tuple[Network, str], seed: int) -> None:
+    """Networks with convolutions, pools and branches, and changed nodes in them."""
+    net, output = network
+    rng = random.Random(seed)
+    proto = net.model(output)
+    for _ in range(rng.randint(1, 3)):
+        mutate(proto, rng)
+    attempt(tmp_path_factory.getbasetemp() / "image.onnx", proto.SerializeToString(), encoded=rng.random() < 0.4)
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from accel.frontends.errors import RefusalError
+from accel.frontends.onnx_file import LARGEST
 from accel.frontends.values import Constant, Stream, Value
 from accel.graph import Activation, GraphError, IntType, Operator, Tensor
 from accel.graph.graph import content
@@ -62,6 +63,8 @@ class Builder:
             output = operator.infer(*sources)
         except GraphError as error:
             raise RefusalError(str(error).removeprefix(f"{operator.name}: "), "change the model") from error
+        if output.size > LARGEST:
+            raise RefusalError(f"makes a tensor of shape {output.shape}", f"at most {LARGEST} elements fit")
         self.operators.append(operator)
         return output
 
@@ -173,7 +176,7 @@ def per_axis(constant: Constant, axis: int, rank: int, what: str) -> np.ndarray:
     """A vector of Fractions along one axis (or a scalar), shaped to broadcast against a tensor of that rank."""
     if constant.numbers.size == 1:
         return constant.exact().reshape(1)
-    if len(constant.shape) != 1 or not -rank <= axis < rank:
+    if len(constant.shape) != 1 or not constant.numbers.size or not -rank <= axis < rank:
         raise RefusalError(f"{what} of shape {constant.shape} do not fit axis {axis} of {rank} dimensions")
     shape = [1] * rank
     shape[axis] = constant.numbers.size

@@ -13,7 +13,7 @@ from accel.frontends.builder import Builder, arguments, operand
 from accel.frontends.elementwise import Values
 from accel.frontends.errors import RefusalError
 from accel.frontends.images import pixels, places, unquantized, zero_level
-from accel.frontends.onnx_file import Node
+from accel.frontends.onnx_file import LARGEST, Node
 from accel.frontends.values import Constant, Stream, Value
 from accel.graph import Pad, Upsample
 
@@ -87,6 +87,8 @@ def resize(builder: Builder, node: Node, values: Values) -> Value:
         raise RefusalError(
             f"changes shape {x.shape} by the factors {[str(s) for s in scales]}", "only whole factors can be read"
         )
+    if math.prod(x.shape) * math.prod(scales) > LARGEST:
+        raise RefusalError(f"makes more than {LARGEST} elements of shape {x.shape}", "change the model")
     if all(s == 1 for s in scales):
         return x
     last, sides = _sides(len(x.shape), [s != 1 for s in scales])
