@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -322,6 +323,7 @@ def test_the_same_pipeline_gives_the_same_verilog_and_images() -> None:
     first, second = (to_verilog(Core(Pipeline(graph, (node,))), "core") for _ in range(2))
     assert first == second
     assert "module core(" in first
+    assert "\\input__payload<0> " in first and not re.search(r"\\\S*\[", first)  # Yosys takes it for a bit
     # two input tiles of two, one neuron tile of four; weights of three bits, those of shared multipliers with an offset
     plan = ArrayPlan(node)
     assert (plan.packing.share, plan.packing.field, plan.packing.offset) == (4, 6, 4)

@@ -179,14 +179,10 @@ def commands(
     }
     if family not in synth:
         raise ValueError(f"family must be xc7 or ecp5, not {family!r}")
-    mapping = [synth[family]]
-    if keep:
-        # abc9 takes a public name and a private one for the same when it puts such modules together again
-        mapping = [f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep]
-        mapping += [f"{synth[family]} -run begin:map_luts", "rename -hide w:*", f"{synth[family]} -run map_luts:"]
     return [
         *(f'read_verilog -sv "{path.resolve()}"' for path in verilog),
-        *mapping,
+        *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep),
+        synth[family],
         "delete t:$scopeinfo",
         "tee -q -o stat.json stat -json",
         "write_json netlist.json",

@@ -35,4 +35,6 @@ def to_verilog(component: wiring.Component, name: str) -> str:
         for command in PASSES:
             libyosys.Pass.call(design, "tee -q " + command.format(source=source, target=target))
         # the one name that still carries such a number
-        return re.sub(r"\\\$auto\$verilog_backend\S*", r"\\$initial", target.read_text())
+        text = re.sub(r"\\\$auto\$verilog_backend\S*", r"\\$initial", target.read_text())
+        # abc9 names bit 0 of a port `x` as Amaranth names field 0 of it, and Yosys stops where a module has both
+        return re.sub(r"\\\S*\[\S*", lambda name: name[0].replace("[", "<").replace("]", ">"), text)
