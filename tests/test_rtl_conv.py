@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator, SimulatorContext
 from hypothesis import HealthCheck, given, settings
@@ -16,16 +17,18 @@ from accel.rtl.multiply import agreements
 from tests.pipelines import check
 from tests.windows import convs, depthwises
 
-HARD = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+FEW, SOME, MANY = (
+    settings(max_examples=n, deadline=None, suppress_health_check=list(HealthCheck)) for n in (12, 20, 400)
+)
 
 
-@HARD
+@SOME
 @given(convs(), st.integers(0, 200))
 def test_convolutions(pipeline: Pipeline, seed: int) -> None:
     check(pipeline, seed)
 
 
-@HARD
+@FEW
 @given(convs(bipolar=True), st.integers(0, 200))
 def test_convolutions_of_bits(pipeline: Pipeline, seed: int) -> None:
     (node,) = pipeline.nodes
@@ -33,7 +36,7 @@ def test_convolutions_of_bits(pipeline: Pipeline, seed: int) -> None:
     check(pipeline, seed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 150), st.integers(0, 1 << 32))
 def test_counting(size: int, seed: int) -> None:
     rng = random.Random(seed)
@@ -59,7 +62,14 @@ def test_counting(size: int, seed: int) -> None:
     simulator.run()
 
 
-@HARD
+@FEW
 @given(depthwises(), st.integers(0, 200))
 def test_depthwise_convolutions(pipeline: Pipeline, seed: int) -> None:
+    check(pipeline, seed)
+
+
+@pytest.mark.slow
+@MANY
+@given(st.one_of(convs(), convs(bipolar=True), depthwises()), st.integers(0, 200))
+def test_many_convolutions(pipeline: Pipeline, seed: int) -> None:
     check(pipeline, seed)

@@ -126,7 +126,7 @@ def test_bits_that_are_equal_are_stored_once(depth: int, width: int, seed: int) 
     ]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.one_of(convs(), depthwises(), pools()))
 def test_cycles_are_those_of_the_token_simulation(pipeline: Pipeline) -> None:
     ends = np.array(check(pipeline, frames=3)).reshape(3, -1)[:, -1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from accel.dataflow.pipeline import ConvNode, DepthwiseNode, Image, Pipeline, PoolNode
@@ -12,6 +13,7 @@ from accel.dataflow.windows import least_capacity
 from accel.graph import Conv, IntType, MaxPool, SumPool, Tensor, Window
 from tests.pipelines import Draw, activations, int_types, pipeline_of, stream_of, values_of
 
+LONGEST = 1000  # cycles of a frame, as Amaranth's simulator is slow
 UP_TO = {n: st.integers(1, n) for n in range(1, 9)}
 
 
@@ -59,7 +61,7 @@ def convs(draw: Draw, *, bipolar: bool = False) -> Pipeline:
     sums = conv.infer(x)
     activation = draw(activations("t", sums))
     y = sums if activation is None else activation.infer(sums)
-    pe, simd = draw(st.sampled_from(divisors(each))), draw(st.sampled_from(divisors(n)))
+    pe, simd = draw(st.sampled_from(divisors(each))), draw(st.sampled_from([d for d in divisors(n) if n <= 5 * d]))
     drain = draw(st.sampled_from(divisors(pe)))
     multiplier = "lut" if bipolar else draw(st.sampled_from(["dsp", "lut"]))
     node = ConvNode(
@@ -68,6 +70,7 @@ def convs(draw: Draw, *, bipolar: bool = False) -> Pipeline:
         capacity=draw(capacities(window, image)), multiplier=multiplier,
         memory=draw(st.sampled_from(["bram", "lut"])), buffer=draw(st.sampled_from(["bram", "lut"])),
     )  # fmt: skip
+    assume(max(node.steps, node.source.beats) <= LONGEST)
     return pipeline_of(x, (conv,) if activation is None else (conv, activation), (node,))
 
 
@@ -94,6 +97,7 @@ def depthwises(draw: Draw) -> Pipeline:
         capacity=draw(capacities(window, image)), multiplier=draw(st.sampled_from(["dsp", "lut"])),
         memory=draw(st.sampled_from(["bram", "lut"])), buffer=draw(st.sampled_from(["bram", "lut"])),
     )  # fmt: skip
+    assume(max(node.steps, node.source.beats) <= LONGEST)
     return pipeline_of(x, (conv,) if activation is None else (conv, activation), (node,))
 
 
