@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 from test_manifest import EXAMPLE
 
 from accel.manifest import LinkEntry
-from headrace import nodes
+from headrace import inspect, nodes
 from headrace.inspect import summary
 from toolchain.yosys import Resources
 
@@ -56,3 +57,11 @@ def test_what_is_a_compiled_model(tmp_path: Path) -> None:
     assert nodes.compiled(str(tmp_path)) == tmp_path
     links = (*EXAMPLE.links, LinkEntry("table0", "conv0", 0, 4, 3, 0))
     assert rows(nodes.table(replace(EXAMPLE, links=links)))["conv0"][-1] == "20"  # no FIFO, no depth
+
+
+def test_inspect_takes_the_folder_of_a_compiled_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EXAMPLE.save(tmp_path)
+    inspect.main(str(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["table0", "array0", "conv0"]
+    assert lines[-1] == summary(EXAMPLE)
