@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from onnx_graphs import samples
-from onnx_networks import Network, image_networks
+from onnx_images import image_networks
+from onnx_networks import Network
 
 from accel import frontends
 from accel.graph import (
@@ -138,7 +139,7 @@ def test_activations_come_before_concatenations_of_accumulators() -> None:
 REFUSED = "too many levels"
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(network=image_networks(), seed=st.integers(0, 2**32 - 1))
 def test_random_images_are_lowered(
     tmp_path_factory: pytest.TempPathFactory, network: tuple[Network, str], seed: int

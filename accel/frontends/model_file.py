@@ -28,8 +28,9 @@ def load(
     mean; without one, the wire carries the integers of the network's first quantizer (or those of its integer input).
     ``head`` replaces the Softmax, ArgMax or TopK at the end of the file, or adds one; ``"scores"`` leaves it out.
 
-    The graph's input and output are vectors, in the order in which the file's tensors are flattened. Raises
-    FrontendError for every file that cannot be read.
+    The graph's input and output are images, channels innermost whatever the file's order, where operators on images
+    read and make them; else vectors, in the order in which the file's tensors are flattened. Raises FrontendError for
+    every file that cannot be read.
     """
     if head is not None and head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
