@@ -37,7 +37,7 @@ def network() -> nn.Sequential:
     return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), Dense(inputs, 10, bits=BITS))
 
 
-RECIPE = images.Recipe(epochs=2, batch=64, learning_rate=5e-3)
+RECIPE = images.Recipe(epochs=1, batch=64, learning_rate=5e-3)
 
 if __name__ == "__main__":
     images.main(NAME, network, RECIPE, softmax=True)
