@@ -17,9 +17,9 @@ from accel.dataflow.budget import RESOURCES, Budget
 from accel.dataflow.options import Option, first_need
 from accel.dataflow.parts import Part
 
-TAIL_PRICES = (0.0, 1e-6, 3e-6, 1e-5, 2e-5, 4e-5, 8e-5, 1.6e-4, 3.2e-4, 1e-3)  # shares of the budget a cycle
+TAIL_PRICES = (0.0, 1e-7, 3e-7, 1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5, 1.3e-4)  # shares of the budget a cycle
 LIMITS = 24  # limits to the work that are tried for each
-ROUNDS = 6  # of prices
+ROUNDS = 12  # of prices
 SWEEPS = 6
 
 
@@ -73,7 +73,7 @@ def guess(
             if (used <= 1).all():
                 end = reckoner.end([found[i] for found, i in zip(choices, at, strict=True)])
                 best = min(best, (end, at)) if best else (end, at)
-            prices *= np.clip(used, 0.2, 3.0) ** 0.7
+            prices *= np.clip(np.where(used > 1, used**6, used**0.5), 0.5, 8.0)
         return best
 
     best: tuple[float, list[int]] | None = None

@@ -46,7 +46,7 @@ from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
 RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
 PAIR_LUTS, PAIR_FFS = 1.75, 2.1  # by fit, for each pair of bits that is compared and counted
-WINDOW_CONTROL = Cost(lut=180, ff=160)
+WINDOW_CONTROL = Cost(lut=130, ff=150)
 STREAM_CONTROL = Cost(lut=30, ff=30)
 
 
