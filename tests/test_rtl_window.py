@@ -17,8 +17,9 @@ from accel.dataflow.tokens import measure
 from accel.dataflow.windows import least_capacity, needs
 from accel.graph import GraphError, IntType, Tensor, Window
 from accel.rtl.images import ConvPlan
+from accel.rtl.lookup import look_up
 from accel.rtl.rom import distinct
-from accel.rtl.window import look_up, pixels_of
+from accel.rtl.window import pixels_of
 from tests.pipelines import check, pipeline_of, stream_of
 from tests.windows import bipolar_conv, convs, depthwises, pools
 
