@@ -56,9 +56,9 @@ from accel.graph import (
     Threshold,
     Window,
 )
+from accel.rtl.constants import RequantizeImage
 from accel.rtl.core import Core, fifo_name
 from accel.rtl.images import ArrayPlan, images
-from accel.rtl.plan import RequantizeImage
 from accel.rtl.verilog import to_verilog
 
 

@@ -13,7 +13,8 @@ from amaranth.lib.wiring import In, Out
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import unit, unit_latency_alone
 from accel.graph import GraphError, IntType, Requantize, Threshold
-from accel.rtl.plan import Code, RequantizeImage, ThresholdImage, signed_width, upright
+from accel.rtl.constants import RequantizeImage, ThresholdImage, signed_width, upright
+from accel.rtl.plan import Code
 from accel.rtl.requantize import RequantizeUnit
 from accel.rtl.streams import element, flip_sign
 from accel.rtl.threshold import ParallelThreshold, SearchThreshold, ThresholdUnit

@@ -7,7 +7,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.timing import TREE_RADIX, tree_stages
-from accel.rtl.plan import Plan, signed_width
+from accel.rtl.constants import signed_width
+from accel.rtl.plan import Plan
 
 
 class Products(wiring.Component):

@@ -11,7 +11,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.graph import IntType
-from accel.rtl.plan import Code, Plan, RequantizeImage
+from accel.rtl.constants import RequantizeImage
+from accel.rtl.plan import Code, Plan
 from accel.rtl.rom import rom
 
 

@@ -13,7 +13,8 @@ from accel.dataflow.pipeline import TableNode
 from accel.dataflow.timing import FETCH
 from accel.graph import GraphError, Table
 from accel.rtl.activate import Activate, channel_of
-from accel.rtl.plan import Code, pack
+from accel.rtl.constants import pack
+from accel.rtl.plan import Code
 from accel.rtl.rom import rom
 from accel.rtl.streams import LendingFIFO, element, flip_sign, line, number, signature
 

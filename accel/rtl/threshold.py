@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.rtl.plan import ThresholdImage
+from accel.rtl.constants import ThresholdImage
 from accel.rtl.rom import rom
 
 
