@@ -241,7 +241,7 @@ def join(draw: Draw, net: Net, name: str, ends: list[str], tensors: list[Tensor]
     net.links += [Link(end, net.end, port, depth) for port, end in enumerate(ends)]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(dags(), st.integers(0, 1 << 30))
 def test_branches_that_meet_again_give_what_the_graph_gives(pipeline: Pipeline, seed: int) -> None:
     check(pipeline, seed)
