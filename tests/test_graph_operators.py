@@ -155,7 +155,11 @@ ONES = np.ones((2, 3), dtype=np.int64)
             X,
             "t: tables for 2 channels cannot follow (3,)",
         ),
-        (ArgMax("a", ("x",), "y"), Tensor("x", (2, 3), I4), "a: ArgMax needs a vector, not shape (2, 3)"),
+        (
+            ArgMax("a", ("x",), "y"),
+            Tensor("x", (2, 3), I4),
+            "a: ArgMax needs a vector or an image of one pixel, not shape (2, 3)",
+        ),
     ],
 )
 def test_operator_errors(op: Dense | Threshold | Requantize | Table | ArgMax, x: Tensor, message: str) -> None:
@@ -174,7 +178,10 @@ def test_graph() -> None:
         (("g", X, "z", (dense,)), "graph g: output 'z' is not produced by any node"),
         (("g", X, "y", (ArgMax("a", ("q",), "y"),)), "a: input 'q' is not produced by an earlier node"),
         (("g", X, "y", (dense, dense)), "d: output 'y' is produced twice"),
-        (("g", X, "y", (dense,), "best"), "graph g: head must be one of softmax, softmax_int8, scores, mse, argmax, not 'best'"),
+        (
+            ("g", X, "y", (dense,), "best"),
+            "graph g: head must be one of softmax, softmax_int8, scores, mse, argmax, not 'best'",
+        ),
     ):
         with pytest.raises(GraphError, match=f"^{re.escape(message)}$"):
             Graph(*arguments)  # type: ignore[arg-type]
