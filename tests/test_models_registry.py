@@ -13,7 +13,10 @@ from models import registry, tasks
 from models.datasets import dataset
 from models.registry import RegistryError
 
-NAMES = "ad01, ad08, cnv-w1a1, ic01, ic02, kws-w3a3, kws01, mnist-w2a2, resnet8-w4a4, rn07, sww01, tfc-w1a1, vww01"
+NAMES = (
+    "ad01, ad08, cnv-w1a1, dscnn-w4a4, ic01, ic02, kws-w3a3, kws01, mnist-w2a2, resnet8-w4a4, rn07, sww01, "
+    "tfc-w1a1, vww01"
+)
 GOOD = """
 title = "a"
 task = "mnist"

@@ -19,7 +19,7 @@ from models import evaluate, registry, train
 from models.datasets import cifar10, dataset, mnist
 from models.train import TrainError
 
-IMAGES = {"cnv-w1a1": (1_542_848, 59_461_376), "resnet8-w4a4": (77_360, 12_501_632)}
+IMAGES = {"cnv-w1a1": (1_542_848, 59_461_376), "dscnn-w4a4": (35_680, 4592896), "resnet8-w4a4": (77_360, 12_501_632)}
 
 
 def needs(name: str) -> pytest.MarkDecorator:
