@@ -20,7 +20,8 @@ from accel.dataflow.parts import Part
 TAIL_PRICES = (0.0, 1e-7, 3e-7, 1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5, 1.3e-4)  # shares of the budget a cycle
 LIMITS = 24  # limits to the work that are tried for each
 ROUNDS = 12  # of prices
-SWEEPS = 6
+SWEEPS = 12
+TRADES = 60  # options that would be faster, for which something else is sought to pay
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Reckoner:
 
 
 def guess(
-    reckoner: Reckoner, choices: Sequence[Sequence[Option]], budget: Budget, effort: int = LIMITS
+    reckoner: Reckoner, choices: Sequence[Sequence[Option]], budget: Budget, *, starts: int = 3
 ) -> list[Option] | None:
-    """A folding that fits, as fast as could be found; None where none was found."""
+    """A folding that fits, as fast as could be found from the best few ``starts``; None where none was found."""
     limits = np.array([max(getattr(budget, r), 1e-9) for r in RESOURCES])
     work = [np.array([o.work for o in found]) for found in choices]
     tail = [np.array([o.tail for o in found], dtype=float) for found in choices]
@@ -76,20 +77,22 @@ def guess(
             prices *= np.clip(np.where(used > 1, used**6, used**0.5), 0.5, 8.0)
         return best
 
-    best: tuple[float, list[int]] | None = None
-    steps = np.geomspace(max(slowest, 1), max(fastest, 1), effort)
+    fits: dict[tuple[int, ...], float] = {}
+    steps = np.geomspace(max(slowest, 1), max(fastest, 1), LIMITS)
     for price in TAIL_PRICES:
         fitting = 0
         for limit in steps:
-            found = pick(limit, price)
-            if found is not None:
-                best = min(best, found) if best else found
+            picked = pick(limit, price)
+            if picked is not None:
+                fits[tuple(picked[1])] = picked[0]
                 fitting += 1
                 if fitting == 4:  # what comes is slower still
                     break
-    if best is None:
-        return None
-    return improve(reckoner, choices, budget, [found[i] for found, i in zip(choices, best[1], strict=True)])
+    found = [
+        improve(reckoner, choices, budget, [some[i] for some, i in zip(choices, at, strict=True)])
+        for at in sorted(fits, key=lambda at: (fits[at], at))[:starts]
+    ]
+    return min(found, key=reckoner.end, default=None)
 
 
 def improve(
@@ -125,6 +128,53 @@ def improve(
                     picked = trial
                     used = rest + tables[i][k]
                     break
-        if end >= before:
+        if end < before:
+            continue
+        picked = trade(reckoner, choices, tables, limits, picked)
+        if (now := reckoner.end(picked)) >= end:
             break
+        end, used = now, sum((needs(option) for option in picked), start=np.zeros(len(RESOURCES)))
     return picked
+
+
+def trade(
+    reckoner: Reckoner,
+    choices: Sequence[Sequence[Option]],
+    tables: Sequence[np.ndarray],
+    limits: np.ndarray,
+    picked: list[Option],
+) -> list[Option]:
+    """The same with a faster option of one part, paid for by smaller ones of others; as it was where none helps."""
+    works = [np.array([o.work for o in found]) for found in choices]
+    tails = [np.array([o.tail for o in found]) for found in choices]
+    at = [next(k for k, o in enumerate(found) if o is option) for found, option in zip(choices, picked, strict=True)]
+
+    def end_of(rows: Sequence[int]) -> float:
+        return reckoner.end([found[row] for found, row in zip(choices, rows, strict=True)])
+
+    best_end, best = end_of(at), at
+    trials = [[*at[:i], k, *at[i + 1 :]] for i, found in enumerate(choices) for k in range(len(found))]
+    sooner = sorted((end, i) for i, rows in enumerate(trials) if (end := end_of(rows)) < best_end)
+    for _, number in sooner[:TRADES]:
+        rows = list(trials[number])
+        over = sum((table[row] for table, row in zip(tables, rows, strict=True)), start=-limits)
+        for _ in range(4):  # parts that give back what is short, for the least work and tail
+            if (over <= 1e-9).all():
+                break
+            short = np.maximum(over, 0)
+            offers = []
+            for j, (table, now) in enumerate(zip(tables, rows, strict=True)):
+                saved = (np.minimum(table[now] - table, short) / limits.clip(1)) @ (short > 0)
+                slower = np.maximum(works[j] - works[j][now], 0) + np.maximum(tails[j] - tails[j][now], 0)
+                score = np.where((saved > 1e-9) & (rows[j] == at[j]), saved / (slower + 50.0), -1.0)
+                m = int(score.argmax())
+                if score[m] > 0 and end_of([*rows[:j], m, *rows[j + 1 :]]) < best_end:
+                    offers.append((float(score[m]), j, m))
+            if not offers:
+                break
+            _, j, m = max(offers)
+            over = over + tables[j][m] - tables[j][rows[j]]
+            rows[j] = m
+        if (over <= 1e-9).all() and (now_end := end_of(rows)) < best_end:
+            best, best_end = rows, now_end
+    return [found[row] for found, row in zip(choices, best, strict=True)]

@@ -71,7 +71,7 @@ def binding(reckoner: Reckoner, wide: Sequence[Sequence[Option]], budget: Budget
     ends = {}
     for resource in (None, *RESOURCES):
         more = replace(budget, **{resource: 2 * getattr(budget, resource)}) if resource else budget
-        found = guess(reckoner, [[o for o in some if o.cost.fits(more)] for some in wide], more)
+        found = guess(reckoner, [[o for o in some if o.cost.fits(more)] for some in wide], more, starts=1)
         ends[resource] = reckoner.end(found) if found else math.inf
     best = min(RESOURCES, key=lambda r: ends[r])
     return best if ends[best] < 0.98 * ends[None] else None
