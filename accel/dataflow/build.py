@@ -107,9 +107,9 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
         nodes = [option.node for option in chosen.options]
         found = assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES)
         sized = size(found, pins=depths(found, pins))
-        built = finished(sized, chosen.binding)
+        built = finished(sized)
         if built.total.fits(budget):
-            return built
+            return replace(built, binding=chosen.binding())
         over = {r: max(getattr(built.total, r) - getattr(budget, r), 0) for r in RESOURCES}
         left = replace(left, **{r: max(getattr(left, r) - more, 0) for r, more in over.items()})
     raise FoldingError(
@@ -118,7 +118,7 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
     )
 
 
-def finished(sized: Sized, binding: str | None) -> Built:
+def finished(sized: Sized) -> Built:
     """A sized pipeline with its costs; a node's cycles are those by which it ends after what it takes from."""
     found, measured = sized.pipeline, sized.measured
 
@@ -127,7 +127,7 @@ def finished(sized: Sized, binding: str | None) -> Built:
 
     costs = tuple(replace(price(node), cycles=delay(node)) for node in found.nodes)
     fifos = tuple(fifo_cost(found.stream(link), link.depth) for link in found.links)
-    return Built(found, costs, binding, measured.latency, measured.interval, fifos)
+    return Built(found, costs, None, measured.latency, measured.interval, fifos)
 
 
 def price(node: Node) -> Cost:

@@ -9,7 +9,7 @@ is made least; among foldings that end as soon, the smallest is taken. `accel.da
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ortools.sat.python import cp_model
@@ -31,10 +31,10 @@ Pins = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Chosen:
-    """An option for each part, and what of it would be faster with more: a resource or None."""
+    """An option for each part; ``binding`` finds out what it would be faster with more of: a resource or None."""
 
     options: tuple[Option, ...]
-    binding: str | None
+    binding: Callable[[], str | None]
 
 
 def choose(
@@ -60,10 +60,10 @@ def choose(
     if first is None:
         raise FoldingError(explain(name, some, budget=budget, pins=pins))
     if rate is not None:
-        return Chosen(tuple(first), None)
+        return Chosen(tuple(first), lambda: None)
     end = reckoner.end(first)
     smaller = solve(reckoner, choices, budget, within=math.ceil(end * (1 + SLACK)), hint=first, effort=EFFORT / 2)
-    return Chosen(tuple(smaller or first), binding(reckoner, wide, budget))
+    return Chosen(tuple(smaller or first), lambda: binding(reckoner, wide, budget))
 
 
 def binding(reckoner: Reckoner, wide: Sequence[Sequence[Option]], budget: Budget) -> str | None:
