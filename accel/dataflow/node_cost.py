@@ -14,7 +14,6 @@ import numpy as np
 from accel.dataflow.budget import Cost
 from accel.dataflow.cost import (
     ADDER_LUTS,
-    BLOCK_BITS,
     accumulators_cost,
     lutram_luts,
     multipliers_cost,
@@ -41,6 +40,7 @@ from accel.dataflow.pipeline import (
     TopKNode,
     UpsampleNode,
 )
+from accel.dataflow.timing import in_block_ram
 from accel.dataflow.windows import least_capacity
 from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
@@ -200,6 +200,6 @@ def fifo_cost(stream: Stream, depth: int) -> Cost:
         return Cost()
     if depth == 1:
         return Cost(lut=4, ff=bits + 1)
-    if bits * depth > BLOCK_BITS:
+    if in_block_ram(depth, bits):
         return block_ram(bits, depth) + Cost(lut=40, ff=50)
     return Cost(lut=lutram_luts(bits, depth) + 20, ff=2 * depth.bit_length())
