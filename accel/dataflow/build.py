@@ -15,7 +15,7 @@ from accel.dataflow.candidates import OUTPUT_LANES, Item, Pins
 from accel.dataflow.cost import resources
 from accel.dataflow.fifos import Sized, size
 from accel.dataflow.folding import FoldingError, fold
-from accel.dataflow.network import choose
+from accel.dataflow.network import all_options, choose
 from accel.dataflow.node_cost import fifo_cost, resources_of
 from accel.dataflow.parts import Part, parts
 from accel.dataflow.pins import Pinned, check, depths
@@ -102,8 +102,9 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
     lanes = input_lanes(graph.input.type)
     beats = -(-graph.input.size // lanes)
     left = budget
+    wide = all_options(some, budget=budget, pins=pins.nodes)
     for _ in range(TRIES):
-        chosen = choose(graph.name, some, budget=left, pins=pins.nodes, beats=beats, rate=rate)
+        chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
         nodes = [option.node for option in chosen.options]
         found = assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES)
         sized = size(found, pins=depths(found, pins))

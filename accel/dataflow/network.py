@@ -37,15 +37,26 @@ class Chosen:
     binding: Callable[[], str | None]
 
 
+def all_options(some: Sequence[Part], *, budget: Budget, pins: Pins) -> list[list[Option]]:
+    """The options of each part within twice the budget, as `choose` takes them."""
+    doubled = replace(budget, **{r: 2 * getattr(budget, r) for r in RESOURCES})
+    return [options(part, budget=doubled, wishes=pins.get(part.name, {})) for part in some]
+
+
 def choose(
-    name: str, some: Sequence[Part], *, budget: Budget, pins: Pins, beats: int, rate: int | None = None
+    name: str,
+    some: Sequence[Part],
+    wide: Sequence[Sequence[Option]],
+    *,
+    budget: Budget,
+    pins: Pins,
+    beats: int,
+    rate: int | None = None,
 ) -> Chosen:
-    """The best option for each part; ``rate`` asks for the smallest area with at most so many cycles a frame.
+    """The best of the ``wide`` options for each part; ``rate`` asks for the least area with so many cycles a frame.
 
     Raises FoldingError, which names the resource and the part, where nothing fits.
     """
-    doubled = replace(budget, **{r: 2 * getattr(budget, r) for r in RESOURCES})
-    wide = [options(part, budget=doubled, wishes=pins.get(part.name, {})) for part in some]
     choices = [[o for o in found if o.cost.fits(budget)] for found in wide]
     if rate is not None:
         choices = [[o for o in found if o.work <= rate] for found in choices]
