@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A name that `headrace models` lists, or a model file (.onnx).")
+    str, typer.Argument(metavar="MODEL", help="A name that `headrace models` lists, or a model file (.onnx, .tflite).")
 ]
 Board = Annotated[
     str, typer.Option(metavar="BOARD", help="The board: sim is the simulated one; arty-a7-35 is a variant of arty.")

@@ -143,18 +143,19 @@ def multipliers_cost(
     w = widths(layers, source)
     bits = weight_bits(layers, source, simd)
     product = bits + w.code
-    if multiplier == "lut":
-        # a term a weight bit: the first two make an adder, each further one a row of carry-save adders
-        fabric = w.code * (PRODUCT_LUTS[bits] if bits <= 3 else PRODUCT_LUTS[3] + CARRY_SAVE_LUTS * (bits - 3))
+    # a term a weight bit: the first two make an adder, each further one a row of carry-save adders
+    fabric = w.code * (PRODUCT_LUTS[bits] if bits <= 3 else PRODUCT_LUTS[3] + CARRY_SAVE_LUTS * (bits - 3))
+    share = 1 if own else shared_by(w, bits)
+    if multiplier == "lut" or share * product < DSP_LEAST_PRODUCT:
         return Cost(
             lut=round(pe * simd * fabric + pe * (simd - 1) * product * ADDER_LUTS),
             ff=pe * simd * (product + bits) + simd * w.code + pe * tree_ff(simd, product),
         )
-    share = 1 if own else shared_by(w, bits)
     full, rest = divmod(pe, share)
-    loose = rest if rest * product < DSP_LEAST_PRODUCT else 0
+    # a product of one bit is no product to Yosys
+    loose = rest if rest * product < DSP_LEAST_PRODUCT or rest * bits == 1 else 0
     dsp = simd * (full + (rest > loose))
-    loose_luts = loose * simd * w.code * PRODUCT_LUTS[min(bits, 3)]
+    loose_luts = loose * simd * fabric
     # an unshared product leaves its DSP48E1 through the DSP's own adder, four of them in a cascade
     sums = -(-simd // 4) if share == 1 else simd
     correction = simd * w.code * ADDER_LUTS if share > 1 else 0

@@ -14,6 +14,7 @@ import numpy as np
 from accel.dataflow.budget import Cost
 from accel.dataflow.cost import (
     ADDER_LUTS,
+    CHOICE_LUTS,
     accumulators_cost,
     lutram_luts,
     multipliers_cost,
@@ -45,6 +46,7 @@ from accel.dataflow.windows import least_capacity
 from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
 RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
+REPACK_LUTS = 1.7  # by fit, for each bit of the store
 PAIR_LUTS, PAIR_FFS = 1.75, 2.1  # by fit, for each pair of bits that is compared and counted
 WINDOW_CONTROL = Cost(lut=130, ff=150)
 STREAM_CONTROL = Cost(lut=30, ff=30)
@@ -184,13 +186,14 @@ def resources_of(node: Node) -> Cost:
 
 
 def repack_cost(source: Stream, sink: Stream) -> Cost:
-    """A change of lanes: a store of about a beat of both, and the ways into it."""
+    """A change of lanes: a beat that is taken apart where it stands, or a store of about a beat of both."""
     if source.lanes == sink.lanes:
         return Cost()
-    common = math.gcd(source.lanes, sink.lanes)
-    places = (source.lanes + sink.lanes) // common - 1
-    store = (source.lanes + sink.lanes - common) * source.type.width
-    return Cost(lut=round(store * (1 + math.log2(max(places, 2)) / 2)) + 40, ff=store + 20)
+    width, common = source.type.width, math.gcd(source.lanes, sink.lanes)
+    if common == sink.lanes:
+        return Cost(lut=round(source.lanes * width * CHOICE_LUTS / 2) + 30, ff=15)
+    store = (source.lanes + sink.lanes - common) * width
+    return Cost(lut=round(store * REPACK_LUTS) + 27, ff=store + 20)
 
 
 def fifo_cost(stream: Stream, depth: int) -> Cost:
