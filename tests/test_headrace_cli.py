@@ -55,7 +55,7 @@ def test_help_of_every_verb() -> None:
         (["synth", "--family", "ice40"], "--family must be one of xc7, ecp5, not 'ice40'"),
         (["inspect", "Makefile"], "Makefile: a model file ends in .onnx or .tflite"),
         (["fetch", "kws01"], "HEADRACE_DATA={} is not a folder; correct it or unset it"),
-        (["train", "kws01"], "only mnist-w2a2 can be trained here, not 'kws01'"),
+        (["train", "kws01"], "only mnist-w2a2, cnv-w1a1, resnet8-w4a4, dscnn-w4a4 can be trained here, not 'kws01'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -133,6 +133,7 @@ def shared_by(w: Widths, bits: int) -> int:
     return max(1, (DSP_OPERAND - unsigned - bits) // (bits + w.code) + 1)
 
 
+@lru_cache(maxsize=1 << 16)
 def multipliers_cost(
     layers: tuple[Layer, ...], source: IntType, pe: int, simd: int, multiplier: str, *, own: bool = False
 ) -> Cost:
