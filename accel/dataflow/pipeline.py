@@ -104,8 +104,31 @@ class Image:
         return self.height * self.width * self.channels
 
 
+class Sliding:
+    """What the nodes of convolutions have in common: a window that moves over an image, and its steps."""
+
+    conv: Conv
+    image: Image
+
+    @property
+    def window(self) -> Window:
+        return self.conv.window
+
+    @property
+    def folds(self) -> tuple[int, int]:
+        """Tiles, and steps that each takes, for one output pixel."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> int:
+        """Cycles in which the multipliers are busy in a frame."""
+        rows, columns = self.window.output(self.image.height, self.image.width)
+        tiles, each = self.folds
+        return rows * columns * tiles * each
+
+
 @dataclass(frozen=True)
-class ConvNode:
+class ConvNode(Sliding):
     """A convolution (any but depthwise) with its activation: a line buffer and ``pe * simd * taps`` multipliers.
 
     The line buffer holds the last ``capacity`` pixels, ``taps`` times over, and shows ``taps`` neighbouring elements of
@@ -133,25 +156,14 @@ class ConvNode:
     buffer: str = "lut"
 
     @property
-    def window(self) -> Window:
-        return self.conv.window
-
-    @property
     def folds(self) -> tuple[int, int]:
         """Tiles of neurons, and steps that each takes, for one output pixel."""
         outputs, _, _, channels = self.conv.weights.shape
         return outputs // self.pe, -(-self.window.taps // self.taps) * (channels // self.simd)
 
-    @property
-    def steps(self) -> int:
-        """Cycles in which the multipliers are busy in a frame."""
-        rows, columns = self.window.output(self.image.height, self.image.width)
-        neurons, each = self.folds
-        return rows * columns * neurons * each
-
 
 @dataclass(frozen=True)
-class DepthwiseNode:
+class DepthwiseNode(Sliding):
     """A depthwise convolution with its activation: ``pe`` channels at a time, ``taps`` elements of the kernel a step.
 
     For each output pixel, for each tile of ``pe`` channels, for each group of ``taps`` elements of the kernel: a step.
@@ -173,20 +185,9 @@ class DepthwiseNode:
     buffer: str = "lut"
 
     @property
-    def window(self) -> Window:
-        return self.conv.window
-
-    @property
     def folds(self) -> tuple[int, int]:
         """Tiles of channels, and steps that each takes, for one output pixel."""
         return self.image.channels // self.pe, -(-self.window.taps // self.taps)
-
-    @property
-    def steps(self) -> int:
-        """Cycles in which the multipliers are busy in a frame."""
-        rows, columns = self.window.output(self.image.height, self.image.width)
-        tiles, each = self.folds
-        return rows * columns * tiles * each
 
 
 @dataclass(frozen=True)
