@@ -8,6 +8,7 @@ from dataclasses import replace
 from accel.dataflow.parts import Part
 from accel.dataflow.pipeline import Link, Node, Pipeline, RepackNode, Stream, sources
 from accel.graph import Graph
+from accel.graph.names import free_name
 
 
 def assemble(graph: Graph, some: Sequence[Part], chosen: Sequence[Node], *, lanes: int, output_lanes: int) -> Pipeline:
@@ -46,12 +47,3 @@ def assemble(graph: Graph, some: Sequence[Part], chosen: Sequence[Node], *, lane
     fitting = max(n for n in range(1, output_lanes + 1) if last.sink.lanes % n == 0)
     connect(last.name, "", 0, last.sink.lanes if last.sink.lanes <= output_lanes else fitting)
     return Pipeline(graph, tuple(nodes), tuple(links))
-
-
-def free_name(name: str, taken: set[str]) -> str:
-    """``name``, or with a number behind it where that is taken."""
-    number = 2
-    found = name
-    while found in taken:
-        found, number = f"{name}_{number}", number + 1
-    return found

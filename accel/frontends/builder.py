@@ -12,6 +12,7 @@ from accel.frontends.onnx_file import LARGEST
 from accel.frontends.values import Constant, Stream, Value
 from accel.graph import Activation, GraphError, IntType, Operator, Tensor
 from accel.graph.graph import content
+from accel.graph.names import free_name
 
 WIDEST = 16  # bits of weights and activations
 WIDEST_TERM = 32  # bits of accumulators that are added without a quantizer between
@@ -50,12 +51,9 @@ class Builder:
 
     def unique(self, name: str) -> str:
         """A name for an operator and its output that nothing else has."""
-        candidate, count = name, 1
-        while candidate in self._names:
-            count += 1
-            candidate = f"{name}_{count}"
-        self._names.add(candidate)
-        return candidate
+        free = free_name(name, self._names)
+        self._names.add(free)
+        return free
 
     def emit(self, operator: Operator, *sources: Tensor) -> Tensor:
         """Appends the operator and returns its output. Raises RefusalError where the operator cannot follow these."""

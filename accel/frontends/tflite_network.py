@@ -11,6 +11,7 @@ from accel.frontends.interpreter import Encoding
 from accel.frontends.tflite_arithmetic import quantized, reach, shifted
 from accel.frontends.tflite_file import EXPORT, FileModel, FileOperator, FileTensor
 from accel.graph import Activation, Affine, Graph, IntType, Operator, Table, Tensor
+from accel.graph.names import free_name
 from accel.graph.steps import Step
 
 
@@ -89,12 +90,9 @@ class Network:
 
     def unique(self, name: str) -> str:
         """A name for an operator and its output that nothing else has."""
-        candidate, count = name, 1
-        while candidate in self._names:
-            count += 1
-            candidate = f"{name}_{count}"
-        self._names.add(candidate)
-        return candidate
+        free = free_name(name, self._names)
+        self._names.add(free)
+        return free
 
     def emit(self, operator: Operator, *sources: Tensor) -> Tensor:
         """Appends the operator and returns its output."""
