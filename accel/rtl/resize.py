@@ -14,6 +14,12 @@ from accel.rtl.fifo import wrapped
 from accel.rtl.streams import LendingFIFO, constant, converted, element, line, signature
 
 
+def check_lanes(node: PadNode | UpsampleNode) -> None:
+    """Raises GraphError where the lanes change on the way, or a beat has parts of two pixels."""
+    if node.source.lanes != node.sink.lanes or node.image.channels % node.source.lanes:
+        raise GraphError(f"{node.name}: source and sink must have the same lanes, which divide the channels")
+
+
 class PadUnit(wiring.Component):
     """Gateware of a PadNode.
 
@@ -23,8 +29,7 @@ class PadUnit(wiring.Component):
     """
 
     def __init__(self, node: PadNode) -> None:
-        if node.source.lanes != node.sink.lanes or node.image.channels % node.source.lanes:
-            raise GraphError(f"{node.name}: source and sink must have the same lanes, which divide the channels")
+        check_lanes(node)
         self.node = node
         super().__init__({"input": In(signature(node.source)), "output": Out(signature(node.sink))})
 
@@ -64,8 +69,7 @@ class UpsampleUnit(wiring.Component):
     """
 
     def __init__(self, node: UpsampleNode) -> None:
-        if node.source.lanes != node.sink.lanes or node.image.channels % node.source.lanes:
-            raise GraphError(f"{node.name}: source and sink must have the same lanes, which divide the channels")
+        check_lanes(node)
         self.node = node
         super().__init__({"input": In(signature(node.source)), "output": Out(signature(node.sink))})
 
