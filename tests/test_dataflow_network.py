@@ -12,7 +12,6 @@ from image_networks import Writer, cnv, mobilenet, resnet8, rn07
 from accel.dataflow.budget import RESOURCES, Budget
 from accel.dataflow.build import Built, build
 from accel.dataflow.folding import FoldingError
-from accel.dataflow.guess import Reckoner, guess
 from accel.dataflow.network import SLACK, solve
 from accel.dataflow.node_cost import RAMB18, roomy
 from accel.dataflow.options import options
@@ -29,6 +28,7 @@ from accel.dataflow.pipeline import (
     TableNode,
     UpsampleNode,
 )
+from accel.dataflow.relax import Reckoner, area, relax
 from accel.dataflow.windows import least_capacity, needs
 from accel.graph import Add, Concat, Dense, Graph, GraphError, IntType, SumPool, Table, Tensor, Upsample, Window
 
@@ -87,20 +87,32 @@ def test_no_folding_of_all_is_better() -> None:
     for budget in (SMALL, replace(SMALL, dsp=3, lut=1200), replace(SMALL, bram36=1, lut=1500), replace(SMALL, lut=700)):
         choices = [options(part, budget=budget, wishes={}) for part in some]
         reckoner = Reckoner(some, 13)
-        ends = [
-            reckoner.end(both)
+        fitting = [
+            both
             for both in itertools.product(*choices)
             if all(sum(getattr(o.cost, r) for o in both) <= getattr(budget, r) for r in RESOURCES)
         ]
         found = solve(reckoner, choices, budget)
-        assert (found is None) == (not ends)
+        assert (found is None) == (not fitting)
         if found is None:
             continue
-        assert reckoner.end(found) <= min(ends) * (1 + SLACK) + 1
-        start = guess(reckoner, choices, budget)
-        if start is not None:
-            assert all(sum(getattr(o.cost, r) for o in start) <= getattr(budget, r) for r in RESOURCES)
-            assert min(ends) <= reckoner.end(start) <= 2 * min(ends)
+        least = min(map(reckoner.end, fitting))
+        assert reckoner.end(found) <= least * (1 + SLACK) + 1
+        smallest = min(sum(area(o.cost) for o in both) for both in fitting if reckoner.end(both) <= 2 * least)
+        small = solve(reckoner, choices, budget, within=2 * least, known=found)
+        assert small is not None and sum(area(o.cost) for o in small) <= smallest * (1 + SLACK) + 1
+        # no folding is below the bound, nor nearer to it than its options say
+        for within, value in ((None, reckoner.end), (2 * least, lambda both: sum(area(o.cost) for o in both))):
+            relaxed = relax(reckoner, choices, budget, within=within)
+            assert relaxed is not None
+            above = [
+                {id(o): extra for o, extra in zip(*pair, strict=True)}
+                for pair in zip(choices, relaxed.above, strict=True)
+            ]
+            for both in fitting:
+                if within is None or reckoner.end(both) <= within:
+                    extra = max(each[id(o)] for each, o in zip(above, both, strict=True))
+                    assert value(both) >= relaxed.bound + extra - 1e-3  # type: ignore[operator]
 
 
 def test_less_area_at_a_rate_and_less_time_with_more() -> None:

@@ -3,7 +3,8 @@
 All parts work at the same time, each on what the ones before it have given so far. To CP-SAT a part is a stretch of
 time: it starts when the parts before it have given what its first output needs, lasts at least its own work, and ends
 at least a tail after each of the parts before it. In between things are taken to flow evenly. The end of the last part
-is made least; among foldings that end as soon, the smallest is taken. `accel.dataflow.tokens` then counts the cycles.
+is made least; among foldings that end as soon, the smallest is taken. Of the thousands of options, CP-SAT gets those
+that a good folding can have, which `accel.dataflow.relax` tells. `accel.dataflow.tokens` then counts the cycles.
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ from dataclasses import dataclass, replace
 
 from ortools.sat.python import cp_model
 
-from accel.dataflow.budget import RESOURCES, Budget, Cost
+from accel.dataflow.budget import RESOURCES, Budget
 from accel.dataflow.folding import FoldingError
-from accel.dataflow.guess import Reckoner, guess
 from accel.dataflow.options import Option, options
 from accel.dataflow.parts import Part
+from accel.dataflow.relax import Reckoner, area, relax
 
-# LUTs that one of each resource is worth when area counts: as many as the Artix-7 100T has of them for each.
-LUT_EQUIVALENTS = {"lut": 1.0, "ff": 0.25, "bram36": 470.0, "dsp": 264.0}
 EFFORT = 2.0  # seconds of CP-SAT's own, deterministic clock for each question
+GAPS = (0.01, 0.1, math.inf)  # above the bound: how near to it options have to be to be tried, first and then
 SLACK = 0.005  # of the latency, for a smaller folding
 SHARE = 1000  # parts of a frame in which fill is counted
 
@@ -66,26 +66,25 @@ def choose(
     if not all(choices):
         raise FoldingError(explain(name, some, budget=budget, pins=pins))
     reckoner = Reckoner(some, beats)
-    start = guess(reckoner, choices, budget) if rate is None else None
-    first = solve(reckoner, choices, budget, rate=rate, hint=start)
+    first = solve(reckoner, choices, budget, within=None if rate is None else math.inf)
     if first is None:
         raise FoldingError(explain(name, some, budget=budget, pins=pins))
     if rate is not None:
         return Chosen(tuple(first), lambda: None)
-    end = reckoner.end(first)
-    smaller = solve(reckoner, choices, budget, within=math.ceil(end * (1 + SLACK)), hint=first, effort=EFFORT / 2)
+    end = math.ceil(reckoner.end(first) * (1 + SLACK))
+    smaller = solve(reckoner, choices, budget, within=end, known=first)
     return Chosen(tuple(smaller or first), lambda: binding(reckoner, wide, budget))
 
 
 def binding(reckoner: Reckoner, wide: Sequence[Sequence[Option]], budget: Budget) -> str | None:
-    """The resource of which twice as much would save most, as far as guesses say; None where it is less than 2 %."""
-    ends = {}
+    """The resource of which twice as much would save most, as far as bounds say; None where it is less than 2 %."""
+    bounds = {}
     for resource in (None, *RESOURCES):
         more = replace(budget, **{resource: 2 * getattr(budget, resource)}) if resource else budget
-        found = guess(reckoner, [[o for o in some if o.cost.fits(more)] for some in wide], more, starts=1)
-        ends[resource] = reckoner.end(found) if found else math.inf
-    best = min(RESOURCES, key=lambda r: ends[r])
-    return best if ends[best] < 0.98 * ends[None] else None
+        relaxed = relax(reckoner, [[o for o in some if o.cost.fits(more)] for some in wide], more)
+        bounds[resource] = relaxed.bound if relaxed else math.inf
+    best = min(RESOURCES, key=lambda r: bounds[r])
+    return best if bounds[best] < 0.98 * bounds[None] else None
 
 
 def used(some: Sequence[Option], resource: str) -> float:
@@ -98,15 +97,53 @@ def solve(
     choices: Sequence[Sequence[Option]],
     budget: Budget,
     *,
-    rate: int | None = None,
-    within: int | None = None,
-    hint: Sequence[Option] | None = None,
-    effort: float = EFFORT,
+    within: float | None = None,
+    known: Sequence[Option] | None = None,
 ) -> list[Option] | None:
-    """The options that end soonest, or, with a rate or ``within`` so many cycles, the smallest; None: nothing fits.
+    """The options that end soonest, or the smallest that end ``within`` so many cycles; None where nothing fits.
 
-    A hint that nothing better was found than is as good an answer.
+    Two questions to CP-SAT: for a folding of the options that the best mixture is made of and what comes near it; then
+    for a better one of all options that could be part of such. ``known`` is an answer that is good already.
     """
+    relaxed = relax(reckoner, choices, budget, within=within)
+    if relaxed is None:
+        return list(known) if known is not None else None
+
+    def value(picked: Sequence[Option]) -> float:
+        return reckoner.end(picked) if within is None else sum(area(o.cost) for o in picked)
+
+    def nearer(most: float) -> list[list[Option]]:
+        """The options that cost at most so much more than the mixture, and those of the best folding so far."""
+        best: Sequence[Option | None] = known or [None] * len(choices)
+        return [
+            [o for o, extra in zip(found, above, strict=True) if extra <= most or o is own]
+            for found, above, own in zip(choices, relaxed.above, best, strict=True)
+        ]
+
+    tried = 0
+    for gap in GAPS:
+        some = nearer(max(gap * relaxed.bound, 1e-6))
+        tried = sum(map(len, some))
+        if all(some) and (found := search(reckoner, some, budget, within=within, hint=known)) is not None:
+            known = found
+            break
+    if known is None:
+        return None
+    rest = nearer(value(known) - relaxed.bound)
+    if sum(map(len, rest)) > tried:
+        known = search(reckoner, rest, budget, within=within, hint=known) or known
+    return list(known)
+
+
+def search(
+    reckoner: Reckoner,
+    choices: Sequence[Sequence[Option]],
+    budget: Budget,
+    *,
+    within: float | None,
+    hint: Sequence[Option] | None,
+) -> list[Option] | None:
+    """What CP-SAT finds for `solve`; a hint that nothing better was found than is as good an answer."""
     model = cp_model.CpModel()
     picks: list[list[cp_model.IntVar]] = []
     horizon = reckoner.beats + sum(max(o.work + o.tail + o.lag for o in found) for found in choices)
@@ -140,9 +177,9 @@ def solve(
         amounts = [math.ceil(2 * getattr(cost, resource)) for cost in costs]  # halves of block RAM count
         limit = math.floor(2 * getattr(budget, resource))
         model.add(cp_model.LinearExpr.weighted_sum(flat, amounts) <= limit)
-    if rate is not None or within is not None:
-        if within is not None:
-            model.add(ends[-1] <= within)
+    if within is not None:
+        if within < horizon:
+            model.add(ends[-1] <= math.floor(within))
         model.minimize(cp_model.LinearExpr.weighted_sum(flat, [round(area(cost)) for cost in costs]))
     else:
         model.minimize(ends[-1])
@@ -151,7 +188,7 @@ def solve(
     solver.parameters.num_workers = 1
     solver.parameters.catch_sigint_signal = False  # else Ctrl-C ends Python without cleaning up ever after
     solver.parameters.random_seed = 1
-    solver.parameters.max_deterministic_time = effort
+    solver.parameters.max_deterministic_time = EFFORT
     solver.parameters.relative_gap_limit = SLACK
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -162,11 +199,6 @@ def solve(
     ]
     better = hint is None or within is not None or reckoner.end(picked) <= reckoner.end(hint)
     return picked if better else list(hint or picked)
-
-
-def area(cost: Cost) -> float:
-    """All resources in LUTs."""
-    return sum(getattr(cost, resource) * worth for resource, worth in LUT_EQUIVALENTS.items())
 
 
 def explain(name: str, some: Sequence[Part], *, budget: Budget, pins: Pins) -> str:
