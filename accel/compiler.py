@@ -41,6 +41,7 @@ from accel.manifest import (
     NodeEntry,
     Output,
     input_bytes,
+    output_bytes,
 )
 from accel.passes import lower
 from accel.rtl.core import Core, memories
@@ -189,7 +190,7 @@ def describe(built: Built, *, name: str, task: str, digest: str, wire: InputEnco
         output=Output(
             shape=output.shape,
             elements=output.size,
-            bytes=output.size * 4,
+            bytes=output.size * output_bytes(output.type),
             lanes=pipeline.sink.lanes,
             type=output.type,
             scale=tuple(float(s) for s in graph.output_affine.scale),

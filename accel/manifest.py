@@ -59,7 +59,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """The accelerator's output, a 32-bit word an element; ``real = scale[c] * q + offset[c]``, or one for all."""
+    """The accelerator's output, ``bytes`` in memory; ``real = scale[c] * q + offset[c]``, or one for all."""
 
     shape: tuple[int, ...]
     elements: int
@@ -244,8 +244,8 @@ class Manifest:
                 size *= n
             need(size == port.elements > 0, f"{label}.elements must be {size}, as its shape says, not {port.elements}")
             need(port.lanes > 0, f"{label}.lanes must be positive, not {port.lanes}")
-        element = input_bytes(self.input.type)
-        for label, port, width in (("input", self.input, element), ("output", self.output, 4)):
+        element, result = input_bytes(self.input.type), output_bytes(self.output.type)
+        for label, port, width in (("input", self.input, element), ("output", self.output, result)):
             need(
                 port.bytes == port.elements * width,
                 f"{label}.bytes must be {port.elements * width} ({width} an element), not {port.bytes}",
@@ -302,6 +302,11 @@ def input_bytes(kind: IntType) -> int:
     if width > 16:
         raise ManifestError(f"an input of type {kind} has {width} bits; at most 16 fit the accelerator's input stream")
     return 1 if width <= 8 else 2
+
+
+def output_bytes(kind: IntType) -> int:
+    """Bytes of one output element in memory: 1 for types that fit 8 bits (bipolar as -1 or 1), else a word of 4."""
+    return 1 if (2 if kind.is_bipolar else kind.width) <= 8 else 4
 
 
 def _read(kind: Any, data: Any, file: str, where: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from accel.graph import IntType
 from accel.graph.head import Head
-from accel.manifest import WIRES, Manifest, input_bytes
+from accel.manifest import WIRES, Manifest, input_bytes, output_bytes
 
 DB_BYTES = 27_648
 """The largest payload of a benchmark (vww01, 96 x 96 x 3), and so the size of the db buffer."""
@@ -38,7 +38,7 @@ def header(manifest: Manifest, *, board: str | None = None) -> str:
         )
     input_offset = 0 if wire_size == input_size else DB_BYTES
     output_offset = DB_BYTES + (0 if wire_size == input_size else _words(a.bytes))
-    end = output_offset + manifest.output.bytes
+    end = output_offset + _words(manifest.output.bytes)
     if end > manifest.memory.size:
         raise HeaderError(
             f"{manifest.name}: db buffer, input and output need {end} bytes of DMA memory, memory.size is "
@@ -68,6 +68,8 @@ def header(manifest: Manifest, *, board: str | None = None) -> str:
         "MODEL_INPUT_HIGHEST": f"({a.type.hi})",
         "MODEL_INPUT_STEP": a.type.step,
         "MODEL_INPUT_RANGE": _string("input.type", _range(a.type)),
+        "MODEL_OUTPUT_SIZE": output_bytes(manifest.output.type),
+        "MODEL_OUTPUT_SIGNED": int(manifest.output.type.lo < 0),
         "MODEL_OUTPUT_ELEMENTS": f"{manifest.output.elements}u",
         "MODEL_OUTPUT_BYTES": f"{manifest.output.bytes}u",
         "MODEL_RESULTS": head.classes,

@@ -12,7 +12,7 @@ from test_manifest import EXAMPLE
 
 from accel.graph import GraphError, IntType
 from accel.graph.head import results
-from accel.manifest import Input, InputEncoding, Manifest, Output
+from accel.manifest import Input, InputEncoding, Manifest, Output, output_bytes
 from firmware import host
 
 OUTPUTS = 400
@@ -26,7 +26,7 @@ def manifest(
         EXAMPLE,
         head=head,
         input=Input((4,), 4, 4, 4, BYTE),
-        output=Output((size,), size, 4 * size, 4, kind, scale, offset),
+        output=Output((size,), size, output_bytes(kind) * size, 4, kind, scale, offset),
     )
 
 
@@ -37,7 +37,7 @@ def same_size(x: IntType, y: IntType, size: int, *, encoding: InputEncoding, sca
         head="mse",
         input_encoding=encoding,
         input=Input((size,), size, size * width, 4, x),
-        output=Output((size,), size, 4 * size, 4, y, (scale,), (offset,)),
+        output=Output((size,), size, output_bytes(y) * size, 4, y, (scale,), (offset,)),
     )
 
 
