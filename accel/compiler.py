@@ -23,10 +23,11 @@ from accel.dataflow.cost import rom_cost
 from accel.dataflow.pins import FILE_NAME as FOLDING_FILE
 from accel.dataflow.pins import Pinned, write
 from accel.dataflow.pipeline import ArrayNode, ConvNode, DepthwiseNode, Layer, Link, Node, Pipeline, PoolNode
-from accel.frontends import Encoding, load
-from accel.graph import Graph, IntType
+from accel.frontends import Encoding, load, reads_reals
+from accel.graph import Affine, Graph, IntType, Quantizer
 from accel.graph.store import save
 from accel.manifest import (
+    FLOAT32,
     WIRES,
     BudgetEntry,
     Estimate,
@@ -35,10 +36,12 @@ from accel.manifest import (
     LayerEntry,
     LinkEntry,
     Manifest,
+    ManifestError,
     Memory,
     NodeEntry,
     Output,
     input_bytes,
+    output_bytes,
 )
 from accel.passes import lower
 from accel.rtl.core import Core, memories
@@ -60,6 +63,8 @@ def compile_model(
     name: str | None = None,
     task: str = "",
     encoding: Encoding | None = None,
+    reals: bool | None = None,
+    head: str | None = None,
     pins: Pins | Pinned | None = None,
     objective: str = "latency",
     rate: int | None = None,
@@ -68,16 +73,24 @@ def compile_model(
     """Compile a model file, or a graph already read, into ``out_dir``, which is replaced as a whole or left as it was.
 
     ``memory`` is the window of the accelerator's DMA; ``encoding`` says what the integers on the wire mean (None: they
-    are those of the model's first quantizer); ``task`` names the benchmark (empty: none); ``pins``, ``objective`` and
-    ``rate`` are for folding (`accel.dataflow.build.build`); ``progress`` gets a line before each step. Raises
-    FrontendError, GraphError (FoldingError and DeadlockError among them) or ManifestError.
+    are those of the model's first quantizer); ``reals`` says that the wire carries float32 numbers, which the device
+    quantizes as TFLite does (None: where the file's input is float32 and there is no encoding); ``head`` makes results
+    of the output instead of the file's end (`accel.frontends.load`); ``task`` names the benchmark (empty: none);
+    ``pins``, ``objective`` and ``rate`` are for folding (`accel.dataflow.build.build`); ``progress`` gets a line before
+    each step. Raises FrontendError, GraphError (FoldingError and DeadlockError among them) or ManifestError.
     """
     start = time.monotonic()
+    if reals and encoding is not None:
+        raise ManifestError("the wire carries integers of an encoding or float32 numbers, not both")
     if isinstance(model, Graph):
-        graph = model
+        graph = model if head is None else replace(model, head=head)
     else:
         progress(f"reading {model.name}")
-        graph = load(model, name=name, encoding=encoding)
+        graph = load(model, name=name, encoding=encoding, head=head)
+        if reals is None:
+            reals = encoding is None and reads_reals(model)
+    if reals:
+        _ = Quantizer.of(graph.input.affine, graph.input.type)
     progress("lowering activations to thresholds, multipliers and tables")
     graph = lower(graph)
     progress(f"folding {len(graph.operators)} operators into {budget.name}")
@@ -85,7 +98,8 @@ def compile_model(
     progress("writing Verilog")
     digest = hash_of(built.pipeline, memory)
     verilog = to_verilog(accelerator(built.pipeline, hash_value=int(digest, 16), memory=memory), TOP)
-    manifest = describe(built, name=graph.name, task=task, digest=digest, encoding=encoding, memory=memory)
+    wire = InputEncoding(FLOAT32) if reals else wire_encoding(graph, encoding)
+    manifest = describe(built, name=graph.name, task=task, digest=digest, wire=wire, memory=memory)
     manifest = replace(manifest, budget=replace(budget_entry(budget), binding=built.binding))
 
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -153,10 +167,11 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in VERSIONS}
 
 
-def describe(built: Built, *, name: str, task: str, digest: str, encoding: Encoding | None, memory: Memory) -> Manifest:
+def describe(built: Built, *, name: str, task: str, digest: str, wire: InputEncoding, memory: Memory) -> Manifest:
     """The manifest of a pipeline."""
     pipeline, total = built.pipeline, built.total
     graph = pipeline.graph
+    meaning = graph.input.affine or Affine()
     output = graph.tensors[graph.output]
     fifos = built.fifos or tuple(Cost() for _ in pipeline.links)
     return Manifest(
@@ -169,18 +184,20 @@ def describe(built: Built, *, name: str, task: str, digest: str, encoding: Encod
             bytes=graph.input.size * input_bytes(graph.input.type),
             lanes=pipeline.source.lanes,
             type=graph.input.type,
+            scale=tuple(float(s) for s in meaning.scale),
+            offset=tuple(float(o) for o in meaning.offset),
         ),
         output=Output(
             shape=output.shape,
             elements=output.size,
-            bytes=output.size * 4,
+            bytes=output.size * output_bytes(output.type),
             lanes=pipeline.sink.lanes,
             type=output.type,
             scale=tuple(float(s) for s in graph.output_affine.scale),
             offset=tuple(float(o) for o in graph.output_affine.offset),
         ),
         head=graph.head,
-        input_encoding=wire_encoding(graph, encoding),
+        input_encoding=wire,
         pipeline=tuple(node_entry(node, cost) for node, cost in zip(pipeline.nodes, built.costs, strict=True)),
         links=tuple(link_entry(pipeline, *both) for both in zip(pipeline.links, fifos, strict=True)),
         estimate=Estimate(built.latency, total.lut, total.ff, total.bram36, total.dsp, built.interval),

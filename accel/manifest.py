@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from accel.graph import IntType
+from accel.graph import Affine, GraphError, IntType, Quantizer
 from accel.graph.graph import HEADS
 
 SCHEMA = 1
@@ -25,6 +26,8 @@ WIRES = {
     "int16": IntType(-32768, 32767),
     "uint16": IntType(0, 65535),
 }
+FLOAT32 = "float32"
+"""The wire of real numbers, which the device quantizes to the accelerator's input (`accel.graph.Quantizer`)."""
 KINDS = ("array", "conv", "depthwise", "pool", "add", "concat", "pad", "upsample", "table", "argmax", "topk", "repack")
 
 
@@ -34,18 +37,29 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Input:
-    """The accelerator's input: ``elements`` values of ``type``, ``bytes`` in memory, ``lanes`` a beat of the stream."""
+    """The accelerator's input: ``elements`` values of ``type``, ``bytes`` in memory, ``lanes`` a beat of the stream.
+
+    ``real = scale[c] * q + offset[c]``, or one for all; left empty, they are those of the wire.
+    """
 
     shape: tuple[int, ...]
     elements: int
     bytes: int
     lanes: int
     type: IntType
+    scale: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """What the device does to numbers of a float32 wire. Raises GraphError."""
+        meaning = Affine(tuple(map(Fraction, self.scale)), tuple(map(Fraction, self.offset)))
+        return Quantizer.of(meaning, self.type)
 
 
 @dataclass(frozen=True)
 class Output:
-    """The accelerator's output, a 32-bit word an element; ``real = scale[c] * q + offset[c]``, or one for all."""
+    """The accelerator's output, ``bytes`` in memory; ``real = scale[c] * q + offset[c]``, or one for all."""
 
     shape: tuple[int, ...]
     elements: int
@@ -58,11 +72,20 @@ class Output:
 
 @dataclass(frozen=True)
 class InputEncoding:
-    """What the bytes of a sample mean: numbers of type ``wire`` (little-endian), ``real = scale * number + offset``."""
+    """What the bytes of a sample mean: numbers of type ``wire`` (little-endian), ``real = scale * number + offset``.
+
+    ``wire`` is one of `WIRES` or `FLOAT32`, whose numbers are the reals themselves. Where the channels of a model's own
+    input differ, scale and offset here are the first one's; those of all are in `Input`.
+    """
 
     wire: str = "int8"
     scale: float = 1.0
     offset: float = 0.0
+
+    @property
+    def reals(self) -> bool:
+        """Whether the numbers are real ones, float32."""
+        return self.wire == FLOAT32
 
 
 @dataclass(frozen=True)
@@ -203,25 +226,37 @@ class Manifest:
         need(bool(re.fullmatch(r"[0-9a-f]{8}", self.hash)), f"hash must be 8 hexadecimal digits, not {self.hash!r}")
         need(self.head in HEADS, f"head must be one of {', '.join(HEADS)}, not {self.head!r}")
         wire = self.input_encoding.wire
-        need(wire in WIRES, f"input_encoding.wire must be one of {', '.join(WIRES)}, not {wire!r}")
+        need(
+            wire in WIRES or wire == FLOAT32,
+            f"input_encoding.wire must be one of {', '.join((*WIRES, FLOAT32))}, not {wire!r}",
+        )
+        if self.input_encoding.reals:
+            need(bool(self.input.scale and self.input.offset), "input.scale and input.offset must say how to quantize")
+            try:
+                _ = self.input.quantizer
+            except GraphError as error:
+                raise ManifestError(f"{where}: input: {error}") from None
+            said = (self.input_encoding.scale, self.input_encoding.offset)
+            need(said == (1.0, 0.0), f"input_encoding: float32 numbers have scale 1 and offset 0, not {said}")
         for label, port in (("input", self.input), ("output", self.output)):
             size = 1
             for n in port.shape:
                 size *= n
             need(size == port.elements > 0, f"{label}.elements must be {size}, as its shape says, not {port.elements}")
             need(port.lanes > 0, f"{label}.lanes must be positive, not {port.lanes}")
-        element = input_bytes(self.input.type)
-        for label, port, width in (("input", self.input, element), ("output", self.output, 4)):
+        element, result = input_bytes(self.input.type), output_bytes(self.output.type)
+        for label, port, width in (("input", self.input, element), ("output", self.output, result)):
             need(
                 port.bytes == port.elements * width,
                 f"{label}.bytes must be {port.elements * width} ({width} an element), not {port.bytes}",
             )
-        channels = self.output.shape[-1]
-        for label, values in (("scale", self.output.scale), ("offset", self.output.offset)):
-            need(
-                len(values) in (1, channels),
-                f"output.{label} must have 1 or {channels} numbers, not {len(values)}",
-            )
+        for side, channels, values in (
+            ("input.scale", self.input.shape[-1], self.input.scale or (1.0,)),
+            ("input.offset", self.input.shape[-1], self.input.offset or (0.0,)),
+            ("output.scale", self.output.shape[-1], self.output.scale),
+            ("output.offset", self.output.shape[-1], self.output.offset),
+        ):
+            need(len(values) in (1, channels), f"{side} must have 1 or {channels} numbers, not {len(values)}")
         need(bool(self.pipeline), "pipeline must have at least one node")
         for node in self.pipeline:
             need(node.kind in KINDS, f"pipeline node {node.node}: unknown kind {node.kind!r}")
@@ -267,6 +302,11 @@ def input_bytes(kind: IntType) -> int:
     if width > 16:
         raise ManifestError(f"an input of type {kind} has {width} bits; at most 16 fit the accelerator's input stream")
     return 1 if width <= 8 else 2
+
+
+def output_bytes(kind: IntType) -> int:
+    """Bytes of one output element in memory: 1 for types that fit 8 bits (bipolar as -1 or 1), else a word of 4."""
+    return 1 if (2 if kind.is_bipolar else kind.width) <= 8 else 4
 
 
 def _read(kind: Any, data: Any, file: str, where: str) -> Any:

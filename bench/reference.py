@@ -44,9 +44,9 @@ def reference_of(graph: Graph, manifest: Manifest) -> Reference:
     dtype = wire_type(manifest)
 
     def reference(inputs: Sequence[bytes]) -> list[Expected]:
-        x = np.stack([np.frombuffer(data, dtype).reshape(graph.input.shape) for data in inputs]).astype(np.int64)
+        x = np.stack([np.frombuffer(data, dtype).reshape(graph.input.shape) for data in inputs])
         try:
-            y = graph.run(x)
+            y = graph.run(manifest.input.quantizer(x) if manifest.input_encoding.reals else x.astype(np.int64))
         except GraphError as error:
             raise BenchError(f"{error}; the samples belong to another model") from error
         outputs = y.reshape(len(y), -1)

@@ -60,6 +60,8 @@ class Dataset:
 
 def wire_type(manifest: Manifest) -> np.dtype:
     """How the numbers of an input go over the wire (they may be wider in the accelerator's memory)."""
+    if manifest.input_encoding.reals:
+        return np.dtype("<f4")
     wire = WIRES[manifest.input_encoding.wire]
     return np.dtype(f"<{'i' if wire.signed else 'u'}{input_bytes(wire)}")
 
@@ -126,9 +128,17 @@ def from_list(name: str, items: Iterable[tuple[str, bytes, int]], classes: int) 
 
 
 def random_inputs(manifest: Manifest, count: int = 5) -> Dataset:
-    """Inputs drawn evenly from the input's type, always the same ones; without labels, so for performance only."""
+    """Inputs drawn evenly from the input's type, always the same ones; without labels, so for performance only.
+
+    Numbers of float32 are drawn from all that the type means, and a little beyond.
+    """
     kind = manifest.input.type
     rng = np.random.default_rng(2206_11791)
-    levels = rng.integers(0, kind.levels, size=(count, manifest.input.elements))
-    numbers = (kind.lo + kind.step * levels).astype(wire_type(manifest))
+    size = (count, manifest.input.elements)
+    if manifest.input_encoding.reals:
+        quantizer = manifest.input.quantizer
+        drawn = quantizer.scale * (rng.uniform(kind.lo - 4, kind.hi + 4, size) - quantizer.zero_point)
+    else:
+        drawn = np.asarray(kind.lo + kind.step * rng.integers(0, kind.levels, size))
+    numbers = drawn.astype(wire_type(manifest))
     return Dataset("random", 1, tuple(Sample(f"random{i}", row.tobytes(), 0) for i, row in enumerate(numbers)), False)

@@ -7,10 +7,13 @@ from collections.abc import Iterable
 
 from accel.graph import IntType
 from accel.graph.head import Head
-from accel.manifest import WIRES, Manifest, input_bytes
+from accel.manifest import WIRES, Manifest, input_bytes, output_bytes
 
 DB_BYTES = 27_648
 """The largest payload of a benchmark (vww01, 96 x 96 x 3), and so the size of the db buffer."""
+
+REAL_BYTES = 4
+"""Of a float32 number on the wire."""
 
 
 class HeaderError(ValueError):
@@ -24,14 +27,18 @@ def header(manifest: Manifest, *, board: str | None = None) -> str:
     where its elements have another width than on the wire (otherwise the payload is the input), and the output.
     Raises HeaderError.
     """
-    a, wire = manifest.input, WIRES[manifest.input_encoding.wire]
-    wire_size, input_size = input_bytes(wire), input_bytes(a.type)
+    a, reals = manifest.input, manifest.input_encoding.reals
+    wire = None if reals else WIRES[manifest.input_encoding.wire]
+    wire_size, input_size = REAL_BYTES if wire is None else input_bytes(wire), input_bytes(a.type)
     payload = a.elements * wire_size
     if payload > DB_BYTES:
-        raise HeaderError(f"{manifest.name}: a sample has {payload} bytes, the db buffer of the protocol {DB_BYTES}")
+        advice = "; compile with an encoding of 8 bits" if reals else ""
+        raise HeaderError(
+            f"{manifest.name}: a sample has {payload} bytes, the db buffer of the protocol {DB_BYTES}{advice}"
+        )
     input_offset = 0 if wire_size == input_size else DB_BYTES
     output_offset = DB_BYTES + (0 if wire_size == input_size else _words(a.bytes))
-    end = output_offset + manifest.output.bytes
+    end = output_offset + _words(manifest.output.bytes)
     if end > manifest.memory.size:
         raise HeaderError(
             f"{manifest.name}: db buffer, input and output need {end} bytes of DMA memory, memory.size is "
@@ -51,8 +58,9 @@ def header(manifest: Manifest, *, board: str | None = None) -> str:
         "MODEL_INPUT_OFFSET": f"{input_offset}u",
         "MODEL_OUTPUT_OFFSET": f"{output_offset}u",
         "MODEL_WIRE_SIZE": wire_size,
-        "MODEL_WIRE_SIGNED": int(wire.signed),
-        "MODEL_INPUT_AS_SENT": int(wire_size == input_size and a.type.contains(wire)),
+        "MODEL_WIRE_REALS": int(reals),
+        "MODEL_WIRE_SIGNED": int(wire is None or wire.signed),
+        "MODEL_INPUT_AS_SENT": int(wire is not None and wire_size == input_size and a.type.contains(wire)),
         "MODEL_INPUT_SIZE": input_size,
         "MODEL_INPUT_ELEMENTS": f"{a.elements}u",
         "MODEL_INPUT_BYTES": f"{a.bytes}u",
@@ -60,11 +68,16 @@ def header(manifest: Manifest, *, board: str | None = None) -> str:
         "MODEL_INPUT_HIGHEST": f"({a.type.hi})",
         "MODEL_INPUT_STEP": a.type.step,
         "MODEL_INPUT_RANGE": _string("input.type", _range(a.type)),
+        "MODEL_OUTPUT_SIZE": output_bytes(manifest.output.type),
+        "MODEL_OUTPUT_SIGNED": int(manifest.output.type.lo < 0),
         "MODEL_OUTPUT_ELEMENTS": f"{manifest.output.elements}u",
         "MODEL_OUTPUT_BYTES": f"{manifest.output.bytes}u",
         "MODEL_RESULTS": head.classes,
         f"HEAD_{head.kind.upper()}": 1,
     }
+    if reals:
+        values["MODEL_INPUT_SCALE"] = f"{a.quantizer.scale.hex()}f"
+        values["MODEL_INPUT_ZERO_POINT"] = f"({a.quantizer.zero_point})"
     if head.kind == "softmax_int8":
         values["HEAD_MULTIPLIER"] = head.softmax.multiplier
         values["HEAD_SHIFT"] = head.softmax.shift
@@ -75,8 +88,11 @@ def header(manifest: Manifest, *, board: str | None = None) -> str:
         values["HEAD_BIAS"] = _array(head.fixed.bias)
     if head.kind == "mse":
         values["HEAD_ERROR_BITS"] = head.error_bits
-        values["HEAD_INPUT_MULTIPLIER"] = _int64(head.input_fixed.multiplier[0])
-        values["HEAD_INPUT_BIAS"] = _int64(head.input_fixed.bias[0])
+        if reals:
+            values["HEAD_REACH_BITS"] = int(head.reach).bit_length() - 1
+        else:
+            values["HEAD_INPUT_MULTIPLIER"] = _array(head.input_fixed.multiplier)
+            values["HEAD_INPUT_BIAS"] = _array(head.input_fixed.bias)
     lines = [f"#define {name} {value}" for name, value in values.items()]
     return "\n".join(
         [

@@ -57,6 +57,8 @@ def compile_into(target: Target, folder: Path, say: Callable[[str], None] = prin
         name=target.entry.name,
         task=target.entry.task,
         encoding=evaluate.encoding(target.entry),
+        reals=evaluate.reals(target.entry),
+        head=evaluate.head(target.entry),
         progress=say,
         **folding,
     )
@@ -75,6 +77,7 @@ def compile_step(target: Target) -> Step:
             "name": entry.name,
             "task": entry.task,
             "encoding": asdict(entry.encoding) if entry.encoding else None,
+            "head": evaluate.head(entry),
             "budget": asdict(budget),
             "memory": asdict(BUFFER),
         },

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from accel.graph import Dense, Graph
+from accel.dataflow.narrow import significant_bits
+from accel.graph import Dense, Graph, Requantize
 from accel.manifest import Manifest
 from accel.passes import lower
 from headrace import nodes
@@ -45,12 +46,14 @@ def summary(manifest: Manifest) -> str:
 
 
 def describe(graph: Graph) -> Table:
-    """A row a tensor, in the order of computation."""
-    table = Table("operator", "name", "shape", "values", "bits", box=None)
-    rows = [("input", graph.input.name, graph.input)]
-    rows += [(type(op).__name__.lower(), op.name, graph.tensors[op.output]) for op in graph.operators]
-    for kind, name, tensor in rows:
+    """A row a tensor, in the order of computation; of a requantization the bits of its multiplier, sign included."""
+    table = Table("operator", "name", "shape", "values", "bits", "multiplier", box=None)
+    rows = [("input", graph.input.name, graph.input, "")]
+    for op in graph.operators:
+        width = str(significant_bits(op)) if isinstance(op, Requantize) else ""
+        rows.append((type(op).__name__.lower(), op.name, graph.tensors[op.output], width))
+    for kind, name, tensor, width in rows:
         values = "-1 or 1" if tensor.type.is_bipolar else f"{tensor.type.lo:,} to {tensor.type.hi:,}"
         shape = " × ".join(map(str, tensor.shape))
-        table.add_row(kind, name, shape, values, str(tensor.type.width))
+        table.add_row(kind, name, shape, values, str(tensor.type.width), width)
     return table

@@ -8,28 +8,38 @@ from pathlib import Path
 import numpy as np
 
 from accel.frontends import Encoding, load
-from accel.graph import Conv, Graph
+from accel.graph import Conv, Graph, Quantizer
 from accel.manifest import WIRES
 from accel.passes import lower
-from models import fetch
+from models import fetch, tasks
 from models.datasets import official
 from models.registry import Entry
 
 ELEMENTS = 2**25  # of one array while a graph runs: 256 MiB
-DTYPES = {"int8": "i1", "uint8": "u1", "int16": "<i2", "uint16": "<u2"}
+DTYPES = {"int8": "i1", "uint8": "u1", "int16": "<i2", "uint16": "<u2", "float32": "<f4"}
 
 
 def graph(entry: Entry) -> Graph:
     """The integer graph of an entry's file, its input as the entry says. Raises FetchError, FrontendError."""
-    return load(fetch.model(entry), name=entry.name, encoding=encoding(entry))
+    return load(fetch.model(entry), name=entry.name, encoding=encoding(entry), head=head(entry))
 
 
 def encoding(entry: Entry) -> Encoding | None:
-    """What a sample's bytes mean, as the frontend takes it; None where the file says it, or they are no integers."""
+    """What a sample's bytes mean, as the frontend takes it; None where the file says it, or they are float32."""
     said = entry.encoding
     if said is None or said.wire not in WIRES:
         return None
     return Encoding(WIRES[said.wire], Fraction(said.scale), Fraction(said.offset))
+
+
+def reals(entry: Entry) -> bool | None:
+    """Whether a sample is of float32 numbers, which the device quantizes; None where the file says it."""
+    return None if entry.encoding is None else entry.encoding.reals
+
+
+def head(entry: Entry) -> str | None:
+    """What its task wants to be printed of an output; None where the file says it."""
+    return tasks.TASKS[entry.task].head if entry.task in tasks.TASKS else None
 
 
 def wire(entry: Entry) -> str:
@@ -44,11 +54,16 @@ def top1(entry: Entry, dataset: str | None = None) -> tuple[int, int]:
 
 
 def right(network: Graph, inputs: np.ndarray, labels: np.ndarray) -> int:
-    """How many samples (n, elements), as they come over the wire, the exact graph gives their label (n,)."""
+    """How many samples (n, elements), as they come over the wire, the exact graph gives their label (n,).
+
+    Numbers of float32 are quantized first, as the device does.
+    """
     chunk = max(1, ELEMENTS // _largest(network))
     found = 0
     for start in range(0, len(labels), chunk):
         some = inputs[start : start + chunk]
+        if some.dtype == np.float32:
+            some = Quantizer.of(network.input.affine, network.input.type)(some)
         outputs = network.run(some.reshape(len(some), *network.input.shape))
         predicted = outputs[:, 0] if network.head == "argmax" else scores(network, outputs).argmax(axis=1)
         found += int((predicted == labels[start : start + chunk]).sum())
@@ -74,7 +89,7 @@ def scores(network: Graph, outputs: np.ndarray) -> np.ndarray:
 
 
 def read(folder: Path, wire: str) -> tuple[np.ndarray, np.ndarray]:
-    """The samples of a folder in the official layout as integers (n, elements), and their labels (n,)."""
+    """The samples of a folder in the official layout, integers or float32 (n, elements), and their labels (n,)."""
     rows = official.files(folder)
     inputs = np.stack([np.fromfile(folder / name, np.dtype(DTYPES[wire])) for name, _ in rows])
-    return inputs.astype(np.int64), np.array([label for _, label in rows])
+    return inputs.astype(np.float32 if wire == "float32" else np.int64), np.array([label for _, label in rows])

@@ -16,7 +16,7 @@ class Task:
 
     ``target``: the least quality of the closed division as a fraction of 1 (top-1 or area under the curve), None
     where there is none. ``window`` and ``stride``, bytes: how a longer file is cut into inputs whose scores are
-    averaged (ad01).
+    averaged (ad01). ``head``: what is printed of an output where the model does not say it itself.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Task:
     target: float | None
     window: int | None = None
     stride: int | None = None
+    head: str | None = None
 
 
 TASKS = {
@@ -34,7 +35,7 @@ TASKS = {
     for task in (
         Task("kws01", "keyword spotting, 12 words", 490, 12, "top1", 0.90),
         Task("ic01", "image classification, CIFAR-10", 3072, 10, "top1", 0.85),
-        Task("ad01", "anomaly detection, ToyADMOS machine sounds", 2560, 2, "auc", 0.85, window=2560, stride=512),
+        Task("ad01", "anomaly detection, ToyADMOS sounds", 2560, 2, "auc", 0.85, window=2560, stride=512, head="mse"),
         Task("vww01", "visual wake words, person or not", 27648, 2, "top1", 0.80),
         Task("ic02", "image classification, CIFAR-10, large", 3072, 10, "top1", 0.91),
         Task("sww01", "streaming wake word", 1200, 3, "detections", None),

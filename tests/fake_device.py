@@ -24,6 +24,7 @@ from accel.manifest import (
     Memory,
     NodeEntry,
     Output,
+    output_bytes,
 )
 from bench.reference import Expected, Reference, reference_of
 
@@ -48,7 +49,7 @@ def make_model(
         task="tiny01",
         hash="8f3a91c2",
         input=Input((inputs,), inputs, inputs, 4, IntType(-128, 127)),
-        output=Output(y.shape, y.size, 4 * y.size, 1, y.type, (0.001,), (0.0,)),
+        output=Output(y.shape, y.size, y.size * output_bytes(y.type), 1, y.type, (0.001,), (0.0,)),
         head=head,
         input_encoding=InputEncoding(),
         pipeline=(node,),

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tflite_networks import Network
 
 from accel import compiler, rtl
 from accel.compiler import compile_model, gateware_digest, hash_of
 from accel.dataflow import store
 from accel.dataflow.budget import Budget
 from accel.dataflow.folding import FoldingError
-from accel.frontends import FrontendError
-from accel.graph import Add, Conv, Dense, Graph, IntType, MaxPool, Operator, Tensor, Threshold, Window
+from accel.frontends import Encoding, FrontendError
+from accel.graph import (
+    Add,
+    Affine,
+    Conv,
+    Dense,
+    Graph,
+    GraphError,
+    IntType,
+    MaxPool,
+    Operator,
+    Quantizer,
+    Tensor,
+    Threshold,
+    Window,
+)
+from accel.graph.head import Head
 from accel.graph.store import load as load_graph
-from accel.manifest import Manifest, Memory
+from accel.manifest import InputEncoding, Manifest, ManifestError, Memory
 from accel.rtl.simulate import Simulator
 from models import evaluate, registry
 from soc import BUFFER
@@ -105,6 +124,37 @@ def test_same_bytes_every_time_and_another_hash_for_another_pipeline(tmp_path: P
     )
     assert again.hash == first.hash and files(tmp_path / "0") == files(tmp_path / "1")
     assert len({first.hash, less.hash, there.hash}) == 3
+
+
+def test_wires_and_heads(tmp_path: Path) -> None:
+    """Numbers of float32 where the file's input is such, or where that is asked for; a head instead of the file's."""
+    network = Network()
+    network.inputs = [network.tensor((1, 4), "float32")]
+    q = network.op("QUANTIZE", network.inputs, network.tensor((1, 4), "int8", 0.25, 3))
+    w = network.tensor((4, 4), "int8", 0.125, data=np.arange(-8, 8).reshape(4, 4))
+    network.outputs = [network.op("FULLY_CONNECTED", [q, w, -1], network.tensor((1, 4), "int8", 0.25, 3))]
+    path = tmp_path / "real.tflite"
+    path.write_bytes(network.content())
+    options: dict[str, Any] = {"budget": SMALL, "memory": BUFFER}
+
+    manifest = compile_model(path, tmp_path / "m", **options)
+    assert manifest.input_encoding == InputEncoding("float32")
+    assert (manifest.input.scale, manifest.input.offset, manifest.head) == ((0.25,), (-0.75,), "scores")
+    assert manifest.input.quantizer == Quantizer(0.25, 3, IntType(-128, 127))
+    as_integers = compile_model(path, tmp_path / "m", reals=False, head="mse", **options)
+    assert (as_integers.input_encoding, as_integers.head) == (InputEncoding("int8", 0.25, -0.75), "mse")
+    encoding = Encoding(IntType(0, 255), Fraction(1, 4))
+    assert compile_model(path, tmp_path / "m", encoding=encoding, **options).input_encoding.wire == "uint8"
+    with pytest.raises(ManifestError, match=r"^the wire carries integers of an encoding or float32 numbers, not both$"):
+        compile_model(path, tmp_path / "m", encoding=encoding, reals=True, **options)
+
+    graph = small_network()
+    channels = replace(graph.input, affine=Affine((Fraction(1, 2), *[Fraction(1)] * 11)))
+    manifest = compile_model(replace(graph, input=channels), tmp_path / "m", **options)
+    assert manifest.input.scale == (0.5, *[1.0] * 11)
+    assert Head.of(manifest).input.scale == manifest.input.scale
+    with pytest.raises(GraphError, match="needs one scale and one zero point for all channels"):
+        compile_model(replace(graph, input=channels), tmp_path / "m", reals=True, **options)
 
 
 def test_a_network_of_images(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_header_of_an_input_that_is_converted() -> None:
             "kws-w3a3: a sample has 27649 bytes, the db buffer of the protocol 27648",
         ),
         (
-            {"output": Output((1281,), 1281, 5124, 4, IntType(0, 1), (1.0,), (0.0,))},
+            {"output": Output((1281,), 1281, 5124, 4, IntType(0, 1000), (1.0,), (0.0,))},
             "kws-w3a3: db buffer, input and output need 32772 bytes of DMA memory, memory.size is 32768; "
             "compile for a board with a larger buffer",
         ),

@@ -108,6 +108,21 @@ def test_mse_is_the_mean_of_squares(seed: int, size: int, scales: tuple[float, f
     assert abs(Fraction(text) - exact) <= Fraction(1, 2000) + 2 * largest / 2**head.error_bits + Fraction(1, 10**6)
 
 
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-3, 4, allow_subnormal=False), spread=st.floats(0.1, 40))
+def test_mse_of_float32_numbers_takes_them_as_they_are(seed: int, scale: float, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    port = Port(50, IntType(-128, 127), (scale,), (0.0,))
+    head = Head("mse", port, port, reals=True)
+    x = (rng.normal(0, 128 * scale * spread, 50)).astype(np.float32)
+    y = rng.integers(-128, 128, 50)
+    reach = 2.0 ** int(np.floor(np.log2(int(16 * 128 * scale)) + 1)) if 16 * 128 * scale >= 1 else 1.0
+    assert head.reach == reach
+    errors = np.clip(x.astype(np.float64), -reach, reach) - scale * y
+    (text,) = results(head, x, y)
+    slack = 2 * np.abs(errors).max() / 2**head.error_bits
+    assert abs(float(text) - (errors**2).mean()) <= 0.0005 + slack + 1e-9 * (errors**2).mean()
+
+
 @given(
     kind=st.sampled_from(("softmax", "scores", "mse")),
     width=st.integers(1, 32),
@@ -135,7 +150,8 @@ def test_nothing_overflows_64_bits(kind: str, width: int, scale: float, offset: 
         lo, hi = head.input_fixed([port.type.lo]), ends
         largest = (max(abs(v - w) for v in hi for w in (*lo, *hi)) >> (shift - head.error_bits)) + 1
         total, scale_ = 9 * largest**2, 9 << (2 * head.error_bits)
-        assert total * 1000 + scale_ < 2**64
+        assert total < 2**63
+        assert scale_ * 1000 + scale_ // 2 < 2**64
 
 
 def head_bound(kind: str, port: Port) -> Fraction:
@@ -172,8 +188,8 @@ def test_errors() -> None:
         softmax_head((1e9,))
     assert str(caught.value) == "head softmax: values reach 1.3e+13; at most 2**37 can be printed"
     with pytest.raises(GraphError) as caught:
-        _ = Head("mse", BYTE, Port(4, IntType(-(2**30), 2**30), (1.0,), (0.0,))).error_bits
-    assert str(caught.value) == "head mse: squared errors reach 4.61e+18; at most 2**53 can be summed"
+        _ = Head("mse", BYTE, Port(4, IntType(-(2**31), 2**31 - 1), (1.0,), (0.0,))).error_bits
+    assert str(caught.value) == "head mse: squared errors reach 1.84e+19; at most 2**63 can be summed"
     with pytest.raises(GraphError) as caught:
         results(softmax_head((1.0,)), np.zeros(4), np.zeros(11))
     assert str(caught.value) == "head softmax: 11 outputs, expected 12"

@@ -126,7 +126,20 @@ def broken(change: dict[str, Any]) -> dict[str, Any]:
         ({"output.bytes": 12}, "output.bytes must be 48 (4 an element), not 12"),
         ({"output.scale": [1.0, 2.0]}, "output.scale must have 1 or 12 numbers, not 2"),
         ({"output.scale": 1.0}, "output.scale must be a list, not 1.0"),
-        ({"input_encoding.wire": "bf16"}, "input_encoding.wire must be one of int8, uint8, int16, uint16, not 'bf16'"),
+        ({"input_encoding.wire": "float32"}, "input.scale and input.offset must say how to quantize"),
+        (
+            {"input_encoding.wire": "float32", "input.scale": [0.1], "input.offset": [0.0]},
+            "input: a quantizer of float32 numbers needs a positive float32 as scale, not 0.1",
+        ),
+        (
+            {"input_encoding.wire": "float32", "input.scale": [0.5], "input.offset": [-1.5]},
+            "input_encoding: float32 numbers have scale 1 and offset 0, not (0.33674246, 0.0)",
+        ),
+        ({"input.scale": [1.0, 2.0]}, "input.scale must have 1 or 490 numbers, not 2"),
+        (
+            {"input_encoding.wire": "bf16"},
+            "input_encoding.wire must be one of int8, uint8, int16, uint16, float32, not 'bf16'",
+        ),
         ({"pipeline": []}, "pipeline must have at least one node"),
         ({"pipeline.1.kind": "mill"}, "pipeline node array0: unknown kind 'mill'"),
         ({"pipeline.2.layers.0.kernel": 3}, "pipeline[2].layers[0].kernel must be a list, not 3"),

@@ -7,7 +7,7 @@ import pytest
 from amaranth.sim import Simulator, SimulatorContext
 
 from accel.graph import IntType, Requantize
-from accel.rtl.activate import Activate
+from accel.rtl.activate import Activate, ActivationPlan
 
 
 def function(rng: np.random.Generator, kind: IntType, channels: int, *, turned: bool, ties: bool) -> Requantize:
@@ -24,12 +24,39 @@ def function(rng: np.random.Generator, kind: IntType, channels: int, *, turned: 
 def test_numbers_that_pass(turned: bool, ties: bool) -> None:
     """A beat every cycle; the channels go round with the phase."""
     rng = np.random.default_rng(turned + 2 * ties)
-    kind, channels, lanes = IntType(-900, 700), 6, 4
-    op = function(rng, kind, channels, turned=turned, ties=ties)
+    kind, channels = IntType(-900, 700), 6
+    pass_through(function(rng, kind, channels, turned=turned, ties=ties), kind, rng)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("offset", [0, 5 << 16])
+@pytest.mark.parametrize("zeros", [0, 3])
+def test_operands_of_one_dsp(zeros: int, offset: int, turned: bool) -> None:
+    """Wide numbers are clamped, some after an offset; steep channels have a shift of their own."""
+    rng = np.random.default_rng(zeros + offset + turned)
+    kind, channels = IntType(-(1 << 21), (1 << 21) - 1), 6
+    steep = np.arange(channels) % 2 * zeros
+    multiplier = rng.integers(3 << 21, 1 << 23, channels) + 0 << steep
+    bias = rng.integers(-(1 << 31), 1 << 31, channels) + offset * multiplier >> steep << steep
+    turns: tuple[np.ndarray, ...] = ()
+    if turned:
+        turns = (rng.integers(-(1 << 15), 1 << 15, channels), rng.integers(0, 1 << 30, channels) >> steep << steep)
+    op = Requantize("r", ("x",), "y", multiplier, bias, 32, IntType(-128, 127), False, *turns)
+    image = ActivationPlan(op, kind, 4).requantization(op)
+    assert (image.kept, image.multiplier_width) == (18, 24 + bool(zeros))
+    assert (image.steep is None, image.offsets is None) == (zeros == 0, offset == 0)
+    pass_through(op, kind, rng)
+
+
+def pass_through(op: Requantize, kind: IntType, rng: np.random.Generator) -> None:
+    channels, lanes = len(op.bias), 4
     dut = Activate("r", op, kind=kind, sink=op.out, lanes=lanes)
     beats = 20 * dut.phases
     x = rng.integers(kind.lo, kind.hi + 1, (beats, lanes))
     x[0], x[1] = kind.lo, kind.hi
+    middle = -(op.bias // op.multiplier)
+    near = rng.integers(-300, 300, (beats * lanes // 2 // channels, channels)) * ((1 << op.shift) // op.multiplier // 2)
+    x.reshape(-1, channels)[-len(near) :] = np.clip(middle + near, kind.lo, kind.hi)
     if op.turn is not None:  # its neighbours, in the channel that they concern
         frame = x.reshape(-1, channels)
         for row, offset in enumerate((-1, 0, 1), 2):

@@ -25,6 +25,7 @@ from accel.graph import ArgMax, Dense, Graph, GraphError, IntType, Requantize, T
 
 OBJECTIVES = ("latency", "area")
 TRIES = 5
+MARGIN = 256  # part of a budget that a try which failed leaves free
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
         if built.total.fits(budget):
             return replace(built, binding=chosen.binding())
         over = {r: max(getattr(built.total, r) - getattr(budget, r), 0) for r in RESOURCES}
-        left = replace(left, **{r: max(getattr(left, r) - more, 0) for r, more in over.items()})
+        # a little more than is missing, or each try misses by as little as the one before
+        less = {r: more and more + getattr(budget, r) // MARGIN for r, more in over.items()}
+        left = replace(left, **{r: max(getattr(left, r) - more, 0) for r, more in less.items()})
     raise FoldingError(
         f"{graph.name} does not fit the budget {budget.name} with its FIFOs: "
         + ", ".join(f"{over[r]:g} {r} too many" for r in RESOURCES if over[r])

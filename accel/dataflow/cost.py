@@ -13,6 +13,7 @@ from math import gcd
 import numpy as np
 
 from accel.dataflow.budget import Cost
+from accel.dataflow.narrow import Constants, dsp_parts, is_shift, narrow, signed_bits
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, TableNode
 from accel.dataflow.timing import TREE_RADIX, beats, search_bits, unit
 from accel.graph import IntType, Requantize, Tensor, Threshold
@@ -29,6 +30,7 @@ ROM_SLICE = 72  # bits of the memories that `accel.rtl.rom` builds wide ones of
 ROM_WORDS = 34  # by fit: so many words of one bit take a LUT; less than the 64 that it could hold
 CHOICE_LUTS = 0.75  # by fit, for each bit that a multiplexer chooses from
 COMPARATOR_LUTS = 0.8  # by fit, for each bit
+CLIP_LUTS = 16  # of a second shift: another clip of the sum, and the choice
 BLOCK_BITS = 8192  # a ROM goes to block RAM by itself when it fills so many bits of every RAMB18
 
 
@@ -55,6 +57,10 @@ class Widths:
     weight: IntType
     bipolar: bool
     turned: bool = False
+    operand: int = 0
+    offset: int = 0
+    grain: int = 0
+    steep: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -62,7 +68,7 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
     """The widths of layers in turn, the first of which takes ``source``."""
     code = lo = hi = plain = steps = search = 0
     biased = False
-    affine: list[tuple[int, np.ndarray, np.ndarray, int, int]] = []
+    affine: list[Constants] = []
     for layer in layers:
         # an input is base + step * code; an accumulator starts from base * sum(w)
         base, step = (-1, 2) if source.is_bipolar else (-(1 << (source.width - 1)) if source.signed else 0, 1)
@@ -83,26 +89,27 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
             plain = max(plain, signed_bits(accumulator.type.lo, accumulator.type.hi))
             biased |= base != 0
         else:
-            constant = activation.bias + activation.multiplier * base * weights.sum(axis=1)
-            reach = np.concatenate([least, largest])
-            totals = np.tile(activation.multiplier * step, 2) * reach + np.tile(constant, 2)
-            bounds = int(totals.min()), int(totals.max())
-            affine.append((activation.shift, activation.multiplier * step, constant, *bounds))
+            start = base * weights.sum(axis=1)
+            affine.append(Constants.of(activation, least, largest, step=step, start=start))
         source = accumulator.type if activation is None else activation.infer(accumulator).type
 
-    multiplier = bias = total = 0
-    shift = max((entry[0] for entry in affine), default=0)
-    factors = [m << (shift - own) for own, m, _, _, _ in affine]
-    for factor, (own, _, constant, low, high) in zip(factors, affine, strict=True):
-        multiplier = max(multiplier, signed_bits(int(factor.min()), int(factor.max())))
-        bias = max(bias, signed_bits(int(constant.min()) << (shift - own), int(constant.max()) << (shift - own)))
-        total = max(total, signed_bits(low << (shift - own), high << (shift - own)))
-    if affine and len(values := np.unique(np.concatenate(factors))) == 1 and int(values[0]).bit_count() == 1:
-        multiplier = 0
+    accumulator_bits = signed_bits(lo, hi)
+    multiplier = bias = total = operand = offset = grain = 0
+    steep = False
+    if affine:
+        narrowed = narrow(Constants.joined(affine), width=accumulator_bits)
+        if not is_shift(narrowed.multiplier):
+            multiplier = signed_bits(int(narrowed.multiplier.min()), int(narrowed.multiplier.max()))
+        biases = (narrowed.bias, narrowed.upper)
+        bias = signed_bits(min(int(b.min()) for b in biases), max(int(b.max()) for b in biases))
+        total, steep = signed_bits(*narrowed.totals), bool(narrowed.drop)
+        operand = narrowed.kept or accumulator_bits
+        if narrowed.kept and narrowed.offset.any():
+            offset, grain = signed_bits(int(narrowed.offset.min()), int(narrowed.offset.max())), narrowed.grain
     types = [layer.dense.weight_type for layer in layers]
     return Widths(
         code=code,
-        accumulator=signed_bits(lo, hi),
+        accumulator=accumulator_bits,
         plain=plain,
         biased=biased,
         multiplier=multiplier,
@@ -113,12 +120,11 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
         weight=IntType(min(0, *(t.lo for t in types)), max(0, *(t.hi for t in types))),
         bipolar=all(t.is_bipolar for t in types),
         turned=any(isinstance(a, Requantize) and a.turn is not None for a in (layer.activation for layer in layers)),
+        operand=operand,
+        offset=offset,
+        grain=grain,
+        steep=steep,
     )
-
-
-def signed_bits(lo: int, hi: int) -> int:
-    """Bits of the narrowest two's complement that holds ``lo..hi``."""
-    return IntType(min(lo, -1), max(hi, 0)).width
 
 
 def weight_bits(layers: tuple[Layer, ...], source: IntType, simd: int = 1) -> int:
@@ -256,10 +262,15 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
         total += Cost(0, one.lut * lanes, one.ff * lanes, one.bram36 * lanes)
         total += Cost(lut=lanes * w.accumulator, ff=lanes * 2 * w.accumulator)
     if w.bias:
-        total += rom_cost(lanes * (w.multiplier + w.bias), groups)
-        small, large = sorted((w.multiplier, w.accumulator))
-        parts = -(-(large - 1) // 24) * -(-(small - 1) // 17) if small + large >= DSP_LEAST_PRODUCT and small > 1 else 0
+        total += rom_cost(lanes * (w.multiplier + w.bias + w.offset + w.steep), groups)
+        parts = dsp_parts(w.multiplier, w.operand)
         total += Cost(lut=lanes * (w.total + 12), ff=lanes * (2 * w.bias + w.total + 12), dsp=lanes * parts)
+        if w.operand < w.accumulator:
+            total += Cost(lut=lanes * (w.operand + 4))
+        if w.offset:
+            total += Cost(lut=lanes * (w.accumulator - w.grain))
+        if w.steep:
+            total += Cost(lut=lanes * CLIP_LUTS, ff=lanes * 4)
     if w.turned:
         total += rom_cost(lanes * (w.accumulator + w.bias), groups)
         choice = round(w.accumulator * COMPARATOR_LUTS) + w.bias

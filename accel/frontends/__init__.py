@@ -9,6 +9,6 @@ branches meet. A TFLite file goes its own way (``tflite``).
 
 from accel.frontends.errors import FrontendError
 from accel.frontends.interpreter import Encoding
-from accel.frontends.model_file import load
+from accel.frontends.model_file import load, reads_reals
 
-__all__ = ["Encoding", "FrontendError", "load"]
+__all__ = ["Encoding", "FrontendError", "load", "reads_reals"]

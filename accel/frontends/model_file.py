@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accel.frontends import onnx_file, tflite
+from accel.frontends import onnx_file, tflite, tflite_file
 from accel.frontends.errors import FrontendError
 from accel.frontends.interpreter import Encoding, interpret
 from accel.graph import Graph
@@ -35,10 +35,7 @@ def load(
     if head is not None and head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FrontendError(f"cannot be opened ({error.strerror})", "check the path", file=str(path)) from error
+    content = _content(path)
     for (offset, magic), kind in UNREADABLE.items():
         if content[offset : offset + len(magic)] == magic:
             raise FrontendError(f"is {kind}, not ONNX or TFLite", WAY_OUT, file=str(path))
@@ -46,3 +43,16 @@ def load(
     if tflite.is_tflite(content):
         return tflite.read(str(path), content, name=name, encoding=encoding, head=head)
     return interpret(onnx_file.read(str(path), content), name=name, encoding=encoding, head=head)
+
+
+def reads_reals(path: str | Path) -> bool:
+    """Whether the file is TFLite and its input float32, which its first operator quantizes. Raises FrontendError."""
+    content = _content(Path(path))
+    return tflite.is_tflite(content) and tflite_file.read(str(path), content).input.type == "float32"
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FrontendError(f"cannot be opened ({error.strerror})", "check the path", file=str(path)) from error

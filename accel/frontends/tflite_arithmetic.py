@@ -13,7 +13,7 @@ import numpy as np
 
 from accel.frontends.errors import RefusalError
 from accel.frontends.tflite_file import EXPORT, FileTensor
-from accel.graph import Activation, IntType
+from accel.graph import Activation, IntType, Quantizer
 from accel.graph.steps import Clip, FixedPoint, Linear, Round, Step, rationals
 
 ONE = rationals([1])
@@ -131,9 +131,7 @@ def fits(steps: tuple[Step, ...], lo: np.ndarray, hi: np.ndarray) -> None:
 def quantized(reals: np.ndarray, y: FileTensor) -> np.ndarray:
     """The integers that QUANTIZE makes of float32 numbers."""
     scale, zero_point = y.meaning
-    kind = y.integers
-    whole = np.array([rounded(v) for v in (reals / scale).ravel()], dtype=object).reshape(reals.shape)
-    return np.clip(whole + zero_point, kind.lo, kind.hi).astype(np.int64)
+    return Quantizer(float(scale), zero_point, y.integers)(reals)
 
 
 def dequantized(values: np.ndarray, x: FileTensor) -> np.ndarray:

@@ -12,6 +12,7 @@ from accel.graph.conv import Conv
 from accel.graph.dense import Dense
 from accel.graph.graph import Affine, Graph, GraphError, Operator, Tensor
 from accel.graph.pool import MaxPool, SumPool
+from accel.graph.quantizer import Quantizer
 from accel.graph.requantize import Requantize
 from accel.graph.resize import Pad, Upsample
 from accel.graph.store import load, save
@@ -35,6 +36,7 @@ __all__ = [
     "MaxPool",
     "Operator",
     "Pad",
+    "Quantizer",
     "Requantize",
     "SumPool",
     "Table",

@@ -23,12 +23,15 @@ than any other, so that a host that reads three decimals finds the exact argmax.
 
 *argmax.* The output is the index of the class, which prints 1.000; the others print 0.000.
 
-*mse.* ``sum((out - in)**2) / elements``, both dequantized, is the one number printed. Differences are rounded to as
-many fractional bits as the sum of their squares allows in 53 bits (at most 20).
+*mse.* ``sum((out - in)**2) / elements`` is the one number printed; the output is dequantized, and so is the input,
+unless the wire carries float32 numbers: then it is those, as MLPerf Tiny's reference takes them. What is beyond 16
+times the largest number that the quantizer knows counts as that far (`Head.reach`). Differences are rounded to as many
+fractional bits as the sum of their squares allows in 63 bits (at most 20).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -108,11 +111,15 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Head:
-    """What happens to an output outside the timed part. Raises GraphError where the constants cannot be had."""
+    """What happens to an output outside the timed part. Raises GraphError where the constants cannot be had.
+
+    ``reals``: the numbers on the wire are float32, so ``thousandths`` takes those instead of the input's integers.
+    """
 
     kind: str
     input: Port
     output: Port
+    reals: bool = False
 
     @classmethod
     def of(cls, source: Graph | Manifest) -> Head:
@@ -127,8 +134,9 @@ class Head:
         a, b, wire = source.input, source.output, source.input_encoding
         return cls(
             source.head,
-            Port(a.elements, a.type, (wire.scale,), (wire.offset,)),
+            Port(a.elements, a.type, a.scale or (wire.scale,), a.offset or (wire.offset,)),
             Port(b.elements, b.type, b.scale, b.offset),
+            wire.reals,
         )
 
     def __post_init__(self) -> None:
@@ -172,13 +180,19 @@ class Head:
         """The output's reals (times log2(e) for softmax)."""
         bound = self.output.bound(self.factor)
         if self.kind == "mse":
-            bound = max(bound, self.input.bound())
+            bound = max(bound, self.reach)
         shift = min(MAX_SHIFT, 61 - _bits(bound))
         if shift < MIN_SHIFT:
             raise GraphError(
                 f"head {self.kind}: values reach {float(bound):.3g}; at most 2**{61 - MIN_SHIFT} can be printed"
             )
         return Fixed.of(self.output, shift, self.factor)
+
+    @property
+    def reach(self) -> Fraction:
+        """No number of the input counts as larger than this (mse): of float32 numbers a power of two."""
+        bound = self.input.bound()
+        return Fraction(2 ** _bits(16 * bound)) if self.reals else bound
 
     @cached_property
     def input_fixed(self) -> Fixed:
@@ -188,14 +202,18 @@ class Head:
     @cached_property
     def error_bits(self) -> int:
         """Fractional bits of a difference whose squares are summed (mse)."""
-        largest = self.output.elements * (self.output.bound() + self.input.bound() + 1) ** 2
-        bits = min(20, (53 - _bits(largest)) // 2)
+        n = self.output.elements
+        largest = n * (self.output.bound() + self.reach + 1) ** 2
+        bits = min(20, (63 - _bits(largest)) // 2, (53 - n.bit_length()) // 2)  # a thousand times the rest fits 64 bits
         if bits < 0:
-            raise GraphError(f"head mse: squared errors reach {float(largest):.3g}; at most 2**53 can be summed")
+            raise GraphError(f"head mse: squared errors reach {float(largest):.3g}; at most 2**63 can be summed")
         return bits
 
     def thousandths(self, x: np.ndarray, y: np.ndarray) -> list[int]:
-        """The printed numbers times 1000, for one input and one output (integers; any shape, raster order)."""
+        """The printed numbers times 1000, for one input and one output (any shape, raster order).
+
+        The output are integers, and so is the input, except where ``reals`` says otherwise; only mse reads it.
+        """
         q = [int(v) for v in np.asarray(y).reshape(-1)]
         if len(q) != self.output.elements:
             raise GraphError(f"head {self.kind}: {len(q)} outputs, expected {self.output.elements}")
@@ -205,7 +223,7 @@ class Head:
             return [((p + 128) * 1000 + 128) >> 8 for p in self.softmax(q)]
         t, shift = self.fixed(q), self.fixed.shift
         if self.kind == "mse":
-            return [self._mse([int(v) for v in np.asarray(x).reshape(-1)], t)]
+            return [self._mse(self._input(np.asarray(x).reshape(-1)), t)]
         if self.kind == "softmax":
             top = max(t)
             weights = [exp2(top - v, shift) for v in t]
@@ -219,18 +237,29 @@ class Head:
         numbers[winner] = max(numbers[winner], *(n + 1 for n in others), 0)
         return numbers
 
-    def _mse(self, x: list[int], t: list[int]) -> int:
+    def _input(self, x: np.ndarray) -> list[int]:
+        """The input's reals with the shift of the output's."""
         if len(x) != self.input.elements:
             raise GraphError(f"head mse: {len(x)} inputs, expected {self.input.elements}")
+        if not self.reals:
+            return self.input_fixed([int(v) for v in x])
+        reach = int(self.reach)
+        reals = (min(max(float(v), -reach), reach) for v in x.astype(np.float32))
+        return [math.floor(Fraction(v) * 2**self.fixed.shift + Fraction(1, 2)) for v in reals]
+
+    def _mse(self, x: list[int], t: list[int]) -> int:
         drop = self.fixed.shift - self.error_bits
         half = 1 << (drop - 1)
-        total = sum(((b - a + half) >> drop) ** 2 for a, b in zip(self.input_fixed(x), t, strict=True))
+        total = sum(((b - a + half) >> drop) ** 2 for a, b in zip(x, t, strict=True))
         scale = len(x) << (2 * self.error_bits)
         return (total * 1000 + scale // 2) // scale
 
 
 def results(source: Head | Graph | Manifest, x: np.ndarray, y: np.ndarray) -> list[str]:
-    """What the firmware prints between the brackets of ``m-results-[…]`` for input ``x`` and output ``y``."""
+    """What the firmware prints between the brackets of ``m-results-[…]`` for input ``x`` and output ``y``.
+
+    ``x`` are integers, or the float32 numbers on the wire (`Head.reals`).
+    """
     head = source if isinstance(source, Head) else Head.of(source)
     return [f"{n // 1000}.{n % 1000:03d}" for n in head.thousandths(x, y)]
 

@@ -36,7 +36,8 @@ class MultiplyShift:
 def multiply_shift(steps: Breakpoints, *, most_bits: int = MOST_BITS) -> MultiplyShift | None:
     """The constants with the smallest shift, and for that the narrowest multipliers; None where there are none.
 
-    Rounding half to even is tried as well, and taken where it makes the multipliers narrower.
+    The shift is the same for all channels. Each has the multiplier and bias of its own smallest shift, and zeros behind
+    them up to the common one. Rounding half to even is tried as well, and taken where multipliers get narrower.
     """
     largest = max(abs(int(bound)) for bound in (*steps.lo, *steps.hi)) + 1
     if steps.out.step != 1 or largest << most_bits >= FAR >> 2:
@@ -158,13 +159,18 @@ def _search(demands: tuple[_Demands, ...], most_bits: int, largest: int, *, ties
         _, least, most = _multipliers(demands, middle, largest, ties_to_even)
         found = (least <= most).all(axis=0)
         low, high = np.where(found, low, middle + 1), np.where(found, middle, high)
-    shift = np.full_like(low, low.max(initial=0))
-    m, least, most = _multipliers(demands, shift, largest, ties_to_even)
-    if (shift == highest).any() or (least > most).any() or (m >= 1 << (most_bits - 1)).any():
+    common = int(low.max(initial=0))
+    if common == highest:
         return None
-    bias = np.clip(0, least[0], most[0])
-    above = None if len(demands) == 1 else np.clip(bias, least[1], most[1]) - bias
-    return MultiplyShift(m, bias, int(shift[0]), ties_to_even, above=above)
+    for shift in (low, np.full_like(low, common)):  # with zeros behind it a multiplier may just be too wide
+        m, least, most = _multipliers(demands, shift, largest, ties_to_even)
+        zeros = common - shift
+        if (least > most).any() or (m << zeros >= 1 << (most_bits - 1)).any():
+            continue
+        bias = np.clip(0, least[0], most[0])
+        above = None if len(demands) == 1 else (np.clip(bias, least[1], most[1]) - bias) << zeros
+        return MultiplyShift(m << zeros, bias << zeros, common, ties_to_even, above=above)
+    return None
 
 
 def _multipliers(

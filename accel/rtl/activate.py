@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import gcd
 
 import numpy as np
@@ -10,6 +10,7 @@ from amaranth.hdl import Const, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.dataflow.narrow import Constants, narrow
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import unit, unit_latency_alone
 from accel.graph import GraphError, IntType, Requantize, Threshold
@@ -69,19 +70,16 @@ class ActivationPlan:
         return ThresholdImage(rows[self.channel], falling[self.channel], width)
 
     def requantization(self, function: Requantize) -> RequantizeImage:
-        """Multipliers and biases of the numbers themselves."""
+        """Multipliers and biases of the numbers themselves, made narrow."""
         multiplier, bias = (np.asarray(v, dtype=object) for v in (function.multiplier, function.bias))
         upper = bias if function.above is None else bias + function.above
         ends = np.concatenate([multiplier * end + b for end in (self.kind.lo, self.kind.hi) for b in (bias, upper)])
         if max(abs(int(end)) for end in ends) >= 1 << 62:
             raise GraphError(f"{function.name}: products of more than 62 bits")
-        width = signed_width(int(ends.min()), int(ends.max()))
-        at = self.channel
-        image = RequantizeImage(function.multiplier[at], function.bias[at], function.shift, width, [function])
-        if function.turn is None or function.above is None:
-            return image
-        turn = np.clip(function.turn, self.kind.lo, self.kind.hi + 1)
-        return replace(image, turns=turn[at], uppers=(function.bias + function.above)[at])
+        lo, hi = (np.full(self.channels, end) for end in (self.kind.lo, self.kind.hi))
+        width = signed_width(self.kind.lo, self.kind.hi)
+        narrowed = narrow(Constants.of(function, lo, hi), width=width)
+        return RequantizeImage.of(narrowed, lambda values, fill=0: values.astype(np.int64)[self.channel], [function])
 
     def images(self) -> dict[str, list[int]]:
         """The memories of the unit by name, a number a word."""

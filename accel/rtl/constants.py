@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from accel.dataflow.narrow import Narrowed, is_shift
 from accel.graph import IntType, Requantize
 
 
@@ -76,11 +78,19 @@ class ThresholdImage:
         return words
 
 
+class Arrange(Protocol):
+    """Puts the constants of all channels, shape (C,), where the unit has them: shape (groups, lanes)."""
+
+    def __call__(self, values: np.ndarray, fill: int = 0) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class RequantizeImage:
     """Constants, shape (groups, lanes) each, of ``(s * multiplier + bias) >> shift`` with a sum of ``width`` bits.
 
-    Where there are ``turns``, the bias is the one of ``uppers`` from ``s = turn`` on.
+    Where there are ``turns``, the bias is the one of ``uppers`` from ``s = turn`` on. The shift of those that are
+    ``steep`` is smaller by ``drop``. With ``kept``, ``offset << grain`` is taken off ``s`` before all else, and the
+    rest clamped to so many bits (`accel.dataflow.narrow`).
     """
 
     multipliers: np.ndarray
@@ -90,12 +100,35 @@ class RequantizeImage:
     layers: list[Requantize | None]
     turns: np.ndarray | None = None
     uppers: np.ndarray | None = None
+    drop: int = 0
+    steep: np.ndarray | None = None
+    kept: int | None = None
+    grain: int = 0
+    offsets: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, narrowed: Narrowed, arrange: Arrange, layers: list[Requantize | None]) -> RequantizeImage:
+        """The constants of ``layers`` in the unit."""
+        turned = any(a is not None and a.above is not None for a in layers)
+        return cls(
+            arrange(narrowed.multiplier, int(narrowed.multiplier[0])),
+            arrange(narrowed.bias),
+            narrowed.shift,
+            signed_width(*narrowed.totals),
+            layers,
+            turns=arrange(narrowed.turn) if turned else None,
+            uppers=arrange(narrowed.upper) if turned else None,
+            drop=narrowed.drop,
+            steep=arrange(narrowed.steep) if narrowed.drop else None,
+            kept=narrowed.kept,
+            grain=narrowed.grain,
+            offsets=arrange(narrowed.offset) if narrowed.offset.any() else None,
+        )
 
     @property
     def constant(self) -> int | None:
         """The multiplier when all are the same power of two, so that no multiplier is needed."""
-        first = int(self.multipliers.max())
-        return first if (self.multipliers == first).all() and first > 0 and first.bit_count() == 1 else None
+        return int(self.multipliers.max()) if is_shift(self.multipliers) else None
 
     @property
     def multiplier_width(self) -> int:
@@ -116,18 +149,27 @@ class RequantizeImage:
         return 0 if self.turns is None else signed_width(int(self.turns.min()), int(self.turns.max()))
 
     @property
-    def fields(self) -> list[tuple[np.ndarray, int]]:
-        """The constants in memory, each with its bits: multipliers (lowest in a word), biases, turns, uppers."""
-        fields = [] if self.constant is not None else [(self.multipliers, self.multiplier_width)]
-        fields.append((self.biases, self.bias_width))
+    def offset_width(self) -> int:
+        """Bits of an offset; none where there are none."""
+        return 0 if self.offsets is None else signed_width(int(self.offsets.min()), int(self.offsets.max()))
+
+    @property
+    def fields(self) -> dict[str, tuple[np.ndarray, int]]:
+        """The constants in memory by name, each with its bits, in their order, the first one lowest in a word."""
+        fields = {} if self.constant is not None else {"multiplier": (self.multipliers, self.multiplier_width)}
+        fields["bias"] = self.biases, self.bias_width
         if self.turns is not None and self.uppers is not None:
-            fields += [(self.turns, self.turn_width), (self.uppers, self.bias_width)]
+            fields |= {"turn": (self.turns, self.turn_width), "upper": (self.uppers, self.bias_width)}
+        if self.offsets is not None:
+            fields["offset"] = self.offsets, self.offset_width
+        if self.steep is not None:
+            fields["steep"] = self.steep, 1
         return fields
 
     def words(self) -> list[int]:
         """A word a group: of each field, lowest first, the constants of all lanes."""
         words, at = [0] * len(self.biases), 0
-        for values, width in self.fields:
+        for values, width in self.fields.values():
             words = [word | field << at for word, field in zip(words, pack(values, width), strict=True)]
             at += values.shape[1] * width
         return words

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, ResetSignal, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, ResetSignal, Signal, Value
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.dataflow.pipeline import Stream
 from accel.graph import IntType
-from accel.manifest import input_bytes
+from accel.manifest import input_bytes, output_bytes
 from accel.rtl import wishbone
 from accel.rtl.counters import StallCounters
 from accel.rtl.dma import Dma
@@ -78,7 +78,9 @@ class Face(wiring.Component):
         self.core, self.source, self.sink = core, source, sink
         self.hash_value, self.memory_base, self.memory_size = hash_value, memory_base, memory_size
         self.element_bytes = input_bytes(source.type)
-        self.source_bytes, self.sink_bytes = source.elements * self.element_bytes, sink.elements * 4
+        self.result_bytes = output_bytes(sink.type)
+        self.source_bytes = source.elements * self.element_bytes
+        self.sink_bytes = sink.elements * self.result_bytes
         self.streams = len(core.monitor)
         if not 0 <= hash_value < 1 << 32:
             raise ValueError(f"the model's hash must have 32 bits, not {hash_value:#x}")
@@ -109,9 +111,9 @@ class Face(wiring.Component):
         # Memory to core to memory. All of it starts afresh after an abort or a bus error.
         m.submodules.core = core
         path = Module()
-        path.submodules.dma = dma = Dma(read_words=-(-self.source_bytes // 4), write_words=sink.elements)
+        path.submodules.dma = dma = Dma(read_words=-(-self.source_bytes // 4), write_words=-(-self.sink_bytes // 4))
         path.submodules.unpack = unpack = Repack(replace(source, lanes=4 // self.element_bytes), source)
-        path.submodules.pack = pack = Repack(sink, replace(sink, lanes=1))
+        path.submodules.pack = pack = Repack(sink, replace(sink, lanes=4 // self.result_bytes))
         path.d.comb += [
             unpack.input.payload.as_value().eq(_elements(dma.o.payload, source.type, self.element_bytes)),
             unpack.input.valid.eq(dma.o.valid),
@@ -122,7 +124,7 @@ class Face(wiring.Component):
             pack.input.payload.as_value().eq(core.output.payload.as_value()),
             pack.input.valid.eq(core.output.valid),
             core.output.ready.eq(pack.input.ready),
-            dma.i.payload.eq(_word(pack.output.payload[0], sink.type)),
+            dma.i.payload.eq(Cat(_result(lane, sink.type, self.result_bytes) for lane in pack.output.payload)),
             dma.i.valid.eq(pack.output.valid),
             pack.output.ready.eq(dma.i.ready),
         ]
@@ -254,8 +256,10 @@ def _elements(word: Value, kind: IntType, element_bytes: int) -> Value:
     return Cat(~part[-1] if kind.is_bipolar else part[: kind.width] for part in parts)
 
 
-def _word(lane: Value, kind: IntType) -> Value:
-    """The 32-bit word in memory for one output element."""
+def _result(lane: Value, kind: IntType, result_bytes: int) -> Value:
+    """The byte or the word in memory for one output element."""
+    bits = 8 * result_bytes
     if kind.is_bipolar:
-        return Mux(lane, Const(1, signed(32)), Const(-1, signed(32)))
-    return lane.as_signed() if kind.signed else lane
+        return Cat(Const(1, 1), (~lane[0]).replicate(bits - 1))
+    sign = lane[-1] if kind.signed else Const(0)
+    return Cat(lane, sign.replicate(bits - len(lane)))

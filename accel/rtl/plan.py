@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from accel.dataflow.narrow import Constants, narrow
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import PARALLEL_LEVELS, search_bits
 from accel.graph import GraphError, IntType, Requantize, Threshold
@@ -218,46 +219,33 @@ class Plan:
         return ThresholdImage(self.grouped(rows, never), self.grouped(falling, 0)[..., 0].astype(bool), self.width)
 
     def requantization(self) -> RequantizeImage | None:
-        """Multipliers and biases on ``s``, scaled to one common shift."""
+        """Multipliers and biases on ``s``, scaled to one common shift and made narrow."""
         layers = [(i, n, n.activation) for i, n in enumerate(self.neurons) if isinstance(n.activation, Requantize)]
         if not layers:
             return None
         shift = max(a.shift for _, _, a in layers)
-        multipliers: list[np.ndarray | None] = [None] * len(self.neurons)
-        biases: list[np.ndarray | None] = [None] * len(self.neurons)
-        turns: list[np.ndarray | None] = [None] * len(self.neurons)
-        uppers: list[np.ndarray | None] = [None] * len(self.neurons)
-        lo = hi = 0
-        for i, n, a in layers:
-            scale = 1 << (shift - a.shift)
+        constants = []
+        for _, n, a in layers:
             reach = max(int(np.abs(bound).max()) for bound in n.sums) * n.code.step + int(np.abs(n.constant).max())
             above = np.zeros_like(a.bias) if a.above is None else a.above
-            if (
-                int(np.abs(a.multiplier).max()) * reach + int((np.abs(a.bias) + np.abs(above)).max())
-            ) * scale >= 1 << 62:
+            largest = int(np.abs(a.multiplier).max()) * reach + int((np.abs(a.bias) + np.abs(above)).max())
+            if largest << (shift - a.shift) >= 1 << 62:
                 raise GraphError(f"{a.name}: products of more than 62 bits")
-            multipliers[i] = (a.multiplier * (n.code.step * scale))[:, None]
-            biases[i] = ((a.bias + a.multiplier * n.constant) * scale)[:, None]
-            uppers[i] = biases[i] + (above * scale)[:, None]  # type: ignore[operator]
-            # x reaches the turn where s reaches this
-            turn = n.sums[1] + 1 if a.turn is None else -((n.constant - a.turn) // n.code.step)
-            turns[i] = np.clip(turn, n.sums[0], n.sums[1] + 1)[:, None]
-            for bound in n.sums:
-                for bias in (biases[i], uppers[i]):
-                    totals = multipliers[i][:, 0] * bound + bias[:, 0]  # type: ignore[index]
-                    lo, hi = min(lo, int(totals.min())), max(hi, int(totals.max()))
-        fill = int(next(m for m in multipliers if m is not None)[0, 0])  # so that what is never drained changes nothing
-        return RequantizeImage(
-            self.grouped(multipliers, fill)[..., 0],
-            self.grouped(biases, 0)[..., 0],
-            shift,
-            signed_width(lo, hi),
+            constants.append(Constants.of(a, *n.sums, step=n.code.step, start=n.constant))
+        narrowed = narrow(Constants.joined(constants), width=self.width)
+        ends = np.cumsum([n.outputs for _, n, _ in layers])[:-1]
+
+        def rows(values: np.ndarray, fill: int = 0) -> np.ndarray:
+            columns: list[np.ndarray | None] = [None] * len(self.neurons)
+            for (i, _, _), part in zip(layers, np.split(values.astype(np.int64), ends), strict=True):
+                columns[i] = part[:, None]
+            return self.grouped(columns, fill)[..., 0]
+
+        # what is never drained has the first multiplier, so that it changes nothing
+        return RequantizeImage.of(
+            narrowed,
+            rows,
             [n.activation if isinstance(n.activation, Requantize) else None for n in self.neurons],
-            *(
-                (self.grouped(v, 0)[..., 0] for v in (turns, uppers))
-                if any(a.above is not None for *_, a in layers)
-                else ()
-            ),
         )
 
     def plain(self) -> list[int] | None:

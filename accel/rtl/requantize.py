@@ -38,60 +38,83 @@ class RequantizeUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         image = self.image
-        factor = image.constant
-        m_width, b_width = image.multiplier_width, image.bias_width
-        word = rom(m, "constants", image.words(), self.lanes * sum(width for _, width in image.fields), self.address)
+        factor, fields = image.constant, image.fields
+        word = rom(m, "constants", image.words(), self.lanes * sum(w for _, w in fields.values()), self.address)
+        places, at = {}, 0
+        for name, (_, bits) in fields.items():
+            places[name], at = at, at + self.lanes * bits
+
+        def constant(name: str, lane: int) -> Value:
+            return word[places[name] :].word_select(lane, fields[name][1]).as_signed()
 
         # functions that differ between layers are all computed and one is chosen: there are hardly ever two
         functions = list(dict.fromkeys((a.out, a.ties_to_even) for a in image.layers if a is not None))
         which: Value = Array(functions.index((a.out, a.ties_to_even)) if a else 0 for a in image.layers)[self.layer]
         if len(functions) > 1:
-            for stage in range(4):
-                delayed = Signal(range(len(functions)), name=f"which{stage}", reset_less=True)
-                m.d.sync += delayed.eq(which)
-                which = delayed
+            which = late(m, "which", which, 4)
 
         for lane in range(self.lanes):
-            constant = word[self.lanes * m_width :].word_select(lane, b_width)
-            x = Signal.like(self.x[lane], name=f"x{lane}", reset_less=True)
-            bias0 = Signal(signed(b_width), name=f"bias0_{lane}", reset_less=True)
-            bias1 = Signal(signed(b_width), name=f"bias1_{lane}", reset_less=True)
+            given = self.x[lane]
+            if image.offsets is not None:
+                given = Cat(
+                    given[: image.grain], given[image.grain :].as_signed() - constant("offset", lane)
+                ).as_signed()
+            if image.kept is not None:
+                given = clamp(given, image.kept)
+            x = Signal.like(given, name=f"x{lane}", reset_less=True)
+            bias0 = Signal(signed(image.bias_width), name=f"bias0_{lane}", reset_less=True)
+            bias1 = Signal(signed(image.bias_width), name=f"bias1_{lane}", reset_less=True)
             total = Signal(signed(image.width), name=f"total{lane}", reset_less=True)
-            m.d.sync += [x.eq(self.x[lane]), bias0.eq(constant)]
+            m.d.sync += [x.eq(given), bias0.eq(constant("bias", lane))]
             bias: Value = bias0
             if image.turns is not None:
-                above = word[self.lanes * (m_width + b_width) :]
                 turn = Signal(signed(image.turn_width), name=f"turn{lane}", reset_less=True)
-                upper = Signal(signed(b_width), name=f"upper{lane}", reset_less=True)
-                m.d.sync += [
-                    turn.eq(above.word_select(lane, image.turn_width)),
-                    upper.eq(above[self.lanes * image.turn_width :].word_select(lane, b_width)),
-                ]
+                upper = Signal(signed(image.bias_width), name=f"upper{lane}", reset_less=True)
+                m.d.sync += [turn.eq(constant("turn", lane)), upper.eq(constant("upper", lane))]
                 bias = Mux(x >= turn, upper, bias0)
             m.d.sync += bias1.eq(bias)
             if factor is None:
-                multiplier = Signal(signed(m_width), name=f"multiplier{lane}", reset_less=True)
-                product = Signal(signed(len(x) + m_width), name=f"product{lane}", reset_less=True)
-                m.d.sync += [multiplier.eq(word.word_select(lane, m_width)), product.eq(x * multiplier)]
+                multiplier = Signal(signed(image.multiplier_width), name=f"multiplier{lane}", reset_less=True)
+                product = Signal(signed(len(x) + image.multiplier_width), name=f"product{lane}", reset_less=True)
+                m.d.sync += [multiplier.eq(constant("multiplier", lane)), product.eq(x * multiplier)]
             else:
                 shift = factor.bit_length() - 1
                 product = Signal(signed(len(x) + shift), name=f"product{lane}", reset_less=True)
                 m.d.sync += product.eq(x << shift)
             m.d.sync += total.eq(product + bias1)
-            results = [self.result(total, out, ties) for out, ties in functions]
+            results = [self.result(total, out, ties, image.shift) for out, ties in functions]
+            if image.steep is not None:
+                steep = late(m, f"steep{lane}", constant("steep", lane)[0], 3)
+                smaller = [self.result(total, out, ties, image.shift - image.drop) for out, ties in functions]
+                results = [Mux(steep, small, large) for small, large in zip(smaller, results, strict=True)]
             y = Signal(self.bits, name=f"y{lane}", reset_less=True)
             m.d.sync += y.eq(results[0] if len(results) == 1 else Array(results)[which])
             m.d.comb += self.y[lane].eq(y)
         return m
 
-    def result(self, total: Signal, out: IntType, ties_to_even: bool) -> Value:
+    def result(self, total: Signal, out: IntType, ties_to_even: bool, shift: int) -> Value:
         """The code of the clipped quotient."""
-        shift = self.image.shift
         quotient: Value = total >> shift
         if ties_to_even:
             tie = total[: min(shift, len(total))] == 0
             quotient = Cat(quotient[0] & ~tie, quotient[1:]).as_signed()
         return clip_code(quotient, out)
+
+
+def late(m: Module, name: str, value: Value, cycles: int) -> Value:
+    """``value`` some cycles later."""
+    for stage in range(cycles):
+        delayed = Signal(Value.cast(value).shape(), name=f"{name}_{stage}", reset_less=True)
+        m.d.sync += delayed.eq(value)
+        value = delayed
+    return value
+
+
+def clamp(value: Value, kept: int) -> Value:
+    """Signed ``value`` clipped to ``kept`` bits, of which it has more or as many."""
+    negative, above = value[-1], value[kept - 1 : -1]
+    beyond = Mux(negative, ~above.all(), above.any())
+    return Cat(Mux(beyond, (~negative).replicate(kept - 1), value[: kept - 1]), negative).as_signed()
 
 
 def clip_code(value: Value, out: IntType) -> Value:

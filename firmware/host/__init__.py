@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accel.manifest import Manifest, input_bytes
+from accel.manifest import Manifest, input_bytes, output_bytes
 from firmware.build import LANGUAGE, SOURCES, FirmwareError, digest
 from firmware.header import header
 
@@ -59,7 +59,8 @@ def write_answers(path: Path, manifest: Manifest, inputs: np.ndarray, outputs: n
     samples = len(inputs)
     width = np.dtype("<i2" if input_bytes(manifest.input.type) == 2 else np.int8)
     x = np.asarray(inputs).reshape(samples, manifest.input.elements).astype(width).view(np.uint8)
-    y = np.asarray(outputs).reshape(samples, manifest.output.elements).astype("<i4").view(np.uint8)
+    y = np.asarray(outputs).reshape(samples, manifest.output.elements)
+    y = y.astype("<i4" if output_bytes(manifest.output.type) == 4 else np.int8).view(np.uint8)
     path.write_bytes(np.hstack([x, y]).tobytes())
     return path
 

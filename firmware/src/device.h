@@ -18,8 +18,12 @@ uint32_t device_clock(void);   /* Clock cycles a second. */
 /* An element of the last output, composed of bytes: device_memory has no other type and the order is the contract's. */
 static inline int32_t device_output(uint32_t index)
 {
-    const volatile uint8_t *p = device_memory + MODEL_OUTPUT_OFFSET + 4 * index;
+    const volatile uint8_t *p = device_memory + MODEL_OUTPUT_OFFSET + MODEL_OUTPUT_SIZE * index;
+#if MODEL_OUTPUT_SIZE == 1
+    return MODEL_OUTPUT_SIGNED ? (int8_t)p[0] : p[0];
+#else
     return (int32_t)(p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+#endif
 }
 
 #endif

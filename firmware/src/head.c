@@ -1,6 +1,7 @@
 #include "head.h"
 
 #include "device.h"
+#include "input.h"
 
 #if defined(HEAD_ARGMAX)
 
@@ -27,17 +28,42 @@ static int64_t fixed(uint32_t index)
 
 #if defined(HEAD_MSE)
 
-/* An input element as the accelerator reads it. */
-static int32_t input(uint32_t index)
+#if MODEL_WIRE_REALS
+
+/* A number of the payload with HEAD_SHIFT fractional bits, rounded half up; those beyond the reach count as that far. */
+static int64_t input(uint32_t index)
+{
+    const int64_t reach = (int64_t)1 << (HEAD_SHIFT + HEAD_REACH_BITS);
+    struct real number = input_real(index);
+    int64_t value = number.negative ? -number.fraction : number.fraction;
+    int shift = number.exponent + HEAD_SHIFT;
+    if (number.exponent + 23 >= HEAD_REACH_BITS && number.fraction >> 23) /* at least 2**HEAD_REACH_BITS, or infinite */
+        return number.negative ? -reach : reach;
+    if (shift >= 0)
+        return value * ((int64_t)1 << shift);
+    return shift < -25 ? 0 : (value + ((int64_t)1 << (-shift - 1))) >> -shift;
+}
+
+#else
+
+static const int64_t input_multiplier[] = HEAD_INPUT_MULTIPLIER;
+static const int64_t input_bias[] = HEAD_INPUT_BIAS;
+
+/* An input element, as the accelerator reads it, with HEAD_SHIFT fractional bits. */
+static int64_t input(uint32_t index)
 {
     const volatile uint8_t *p = device_memory + MODEL_INPUT_OFFSET + MODEL_INPUT_SIZE * index;
+    uint32_t channel = index % (sizeof input_multiplier / sizeof input_multiplier[0]);
 #if MODEL_INPUT_SIZE == 1
-    return MODEL_INPUT_LOWEST < 0 ? (int8_t)p[0] : p[0];
+    int32_t value = MODEL_INPUT_LOWEST < 0 ? (int8_t)p[0] : p[0];
 #else
     uint16_t half_word = (uint16_t)(p[0] | p[1] << 8);
-    return MODEL_INPUT_LOWEST < 0 ? (int16_t)half_word : half_word;
+    int32_t value = MODEL_INPUT_LOWEST < 0 ? (int16_t)half_word : half_word;
 #endif
+    return input_multiplier[channel] * value + input_bias[channel];
 }
+
+#endif
 
 void head_thousandths(uint64_t numbers[MODEL_RESULTS])
 {
@@ -45,11 +71,10 @@ void head_thousandths(uint64_t numbers[MODEL_RESULTS])
     const uint64_t scale = (uint64_t)MODEL_OUTPUT_ELEMENTS << 2 * HEAD_ERROR_BITS;
     uint64_t total = 0;
     for (uint32_t i = 0; i < MODEL_OUTPUT_ELEMENTS; i++) {
-        int64_t x = HEAD_INPUT_MULTIPLIER * input(i) + HEAD_INPUT_BIAS;
-        int64_t error = (fixed(i) - x + ((int64_t)1 << (drop - 1))) >> drop;
+        int64_t error = (fixed(i) - input(i) + ((int64_t)1 << (drop - 1))) >> drop;
         total += (uint64_t)(error * error);
     }
-    numbers[0] = (total * 1000 + scale / 2) / scale;
+    numbers[0] = total / scale * 1000 + (total % scale * 1000 + scale / 2) / scale;
 }
 
 #elif defined(HEAD_SOFTMAX) || defined(HEAD_SCORES)

@@ -20,7 +20,7 @@ from soc import BUFFER, generate, simulator
 
 HASH = 0x8F3A_91C2
 SOURCE = Stream(490, IntType(-128, 127), 4)
-SINK = Stream(490, IntType(-128, 127), 4)
+SINK = Stream(490, IntType(-500, 500), 4)
 
 
 def face() -> Face:
