@@ -1,4 +1,4 @@
-"""The rate of the serial line: found where the device is at another one, raised for large inputs, put back at the end."""
+"""The rate of the serial line: found where the device is at another one, raised for large inputs, then put back."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,16 @@ from typing import Any
 import jinja2
 
 from accel.manifest import Manifest
+from bench import fpga
 from bench.accuracy import SAMPLES, Row, read_rows
 from bench.drawing import NARROW, WIDE, pipeline_svg
+from bench.fpga import Bar
 from bench.published import published_for
 from bench.results import RESULTS, RUN, Results, read_json, step_facts, write_text
 from bench.terminal import microseconds
 
 REPORT = "report.html"
 TEMPLATE = "report.html.j2"
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A horizontal bar: ``percent`` of the full width, a text at its end; ``kind`` chooses its colour."""
-
-    name: str
-    percent: float
-    text: str
-    kind: str = ""
-    detail: str = ""
 
 
 def write_report(*, model_dir: Path, out_dir: Path, class_names: Sequence[str] = ()) -> Path:
@@ -81,7 +71,8 @@ def view(
         "matrix": confusion(rows, class_names) if many else None,
         "scores": score_strip(rows) if rows and not many else None,
         "tools": sorted(facts["tools"].items(), key=lambda item: item[0].lower()),
-        "seconds": facts["seconds"],
+        "steps": fpga.step_bars(facts["seconds"]),
+        "fpga": fpga.view(fpga.load(out_dir)),
         "fmax_hz": facts["fmax_hz"],
     }
 

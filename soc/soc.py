@@ -35,7 +35,7 @@ class Hardware(Protocol):
 
     @property
     def signals(self) -> Mapping[str, tuple[str, int]]:
-        """The platform's resources, name and number, for ``life``, ``busy``, ``error``, ``timestamp``: those there are."""
+        """Resources of the platform, name and number, for ``life``, ``busy``, ``error``, ``timestamp``, where given."""
 
     @property
     def uart(self) -> str:

@@ -8,8 +8,8 @@
 
 An inference looks its input up among the answers and copies the output. It takes ``--cycles N`` (1000) of a clock of
 ``--clock HZ`` (100,000,000) that nothing else advances, so long windows are over at once. ``--hash X`` claims
-another model, ``--fail N`` lets the N-th inference fail, ``--pins`` writes the error LED and the timestamp pin to stderr. Where the compiler has them, address and undefined-behaviour
-sanitizers watch.
+another model, ``--fail N`` lets the N-th inference fail, ``--pins`` writes the error LED and the timestamp pin to
+stderr. Where the compiler has them, address and undefined-behaviour sanitizers watch.
 """
 
 from __future__ import annotations
