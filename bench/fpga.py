@@ -102,17 +102,27 @@ def seed_bars(report: ImplementationReport) -> list[Bar]:
 
 
 def path_bars(path: CriticalPath) -> list[Bar]:
-    """The critical path piece by piece in the design's own names; neighbours that are alike are one."""
-    pieces: list[tuple[str, str, float]] = []
+    """The critical path in the design's own names: what each takes in logic, and in routing.
+
+    What Yosys made up belongs to the name before it. Modules that all names are in are left out.
+    """
+    pieces: list[tuple[str, dict[str, float]]] = []
     for hop in path.hops:
-        kind = "second" if hop.kind == "routing" else ""
         name = owner(hop.name) or (pieces[-1][0] if pieces else "made by Yosys")
-        if pieces and pieces[-1][:2] == (name, kind):
-            pieces[-1] = (name, kind, pieces[-1][2] + hop.delay_ns)
-        else:
-            pieces.append((name, kind, hop.delay_ns))
-    longest = max((delay for _, _, delay in pieces), default=0.0) or 1
-    return [Bar(name, 100 * delay / longest, f"{delay:.1f} ns", kind) for name, kind, delay in pieces]
+        if not pieces or pieces[-1][0] != name:
+            pieces.append((name, {}))
+        kind = "second" if hop.kind == "routing" else ""
+        pieces[-1][1][kind] = pieces[-1][1].get(kind, 0.0) + hop.delay_ns
+    names = [name.split(".") for name, _ in pieces]
+    shared = 0
+    while names and all(len(parts) > shared + 1 and parts[shared] == names[0][shared] for parts in names):
+        shared += 1
+    longest = max((delay for _, delays in pieces for delay in delays.values()), default=0.0) or 1
+    return [
+        Bar(".".join(parts[shared:]), 100 * delay / longest, f"{delay:.1f} ns", kind)
+        for parts, (_, delays) in zip(names, pieces, strict=True)
+        for kind, delay in delays.items()
+    ]
 
 
 def step_bars(seconds: Mapping[str, float]) -> list[Bar]:

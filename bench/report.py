@@ -53,6 +53,8 @@ def view(
     streams = results.cycles.streams if results and results.cycles else []
     measured = (out_dir / RESULTS).stat().st_mtime if results else None
     facts = step_facts(manifest, out_dir)
+    built = fpga.load(out_dir)
+    counted = {} if built else facts["resources"]  # a bitstream has the whole SoC, the budget is the accelerator's
     many = bool(rows) and len(rows[0].scores) > 1
     return {
         "manifest": manifest,
@@ -62,8 +64,8 @@ def view(
         "cards": cards(manifest, results, len(rows)),
         "pictures": {width: pipeline_svg(manifest, streams, width=width) for width in (WIDE, NARROW)},
         "layers": layer_bars(manifest),
-        "resources": resource_bars(manifest, facts["resources"]),
-        "stage": facts["resources"]["stage"],
+        "resources": resource_bars(manifest, counted),
+        "stage": counted.get("stage", "estimate"),
         "inference": inference_bars(results),
         "windows": window_bars(results),
         "streams": stream_bars(manifest, results),
@@ -72,8 +74,8 @@ def view(
         "scores": score_strip(rows) if rows and not many else None,
         "tools": sorted(facts["tools"].items(), key=lambda item: item[0].lower()),
         "steps": fpga.step_bars(facts["seconds"]),
-        "fpga": fpga.view(fpga.load(out_dir)),
-        "fmax_hz": facts["fmax_hz"],
+        "fpga": fpga.view(built),
+        "fmax_hz": None if built else facts["fmax_hz"],
     }
 
 
