@@ -17,6 +17,7 @@ What other folders use (everything else is detail):
     record_step(out_dir, step, *, tools={}, seconds={}, resources=None, fmax_hz=None) -> Path
         What another step (synthesis, simulator, firmware) did, for results.json: ``out_dir/steps/<step>.json``.
 
+    print_implementation(console, report)           a built FPGA in the terminal: bars, clocks, critical path
     write_report(*, model_dir, out_dir) -> Path     report.html from the manifest, results.json and samples.csv
 
     BenchError                                  anything that went wrong; its message says what to do next
@@ -24,6 +25,7 @@ What other folders use (everything else is detail):
 """
 
 from bench.errors import BenchError, Interrupted
+from bench.fpga import print_report as print_implementation
 from bench.report import write_report
 from bench.results import Results, record_step
 from bench.samples import Dataset, Sample, from_list, load_folder, random_inputs
@@ -39,6 +41,7 @@ __all__ = [
     "bench",
     "from_list",
     "load_folder",
+    "print_implementation",
     "random_inputs",
     "record_step",
     "write_report",

@@ -120,13 +120,20 @@ class Client:
         self._log("dut", text)
         return text
 
-    def synchronise(self) -> None:
+    def retune(self, baud: int) -> None:
+        """Send and receive ``baud`` bits a second from here on; the device is told by the command of that name."""
+        self.baud = baud
+        if self._serial is not None:
+            with self._port_errors():
+                self._serial.baudrate = baud
+
+    def synchronise(self, *, attempts: int = ATTEMPTS) -> None:
         """Bring host and device into step, whatever either has half said; reopens a lost port.
 
         Sends a command that no device knows, with a number of its own. The device echoes it in ``e-[Unknown command:
         …]``, so everything before that echo is old. Raises `Silent` (or `PortError`) after a few tries.
         """
-        for _ in range(ATTEMPTS):
+        for _ in range(attempts):
             self._nonce += 1
             mark = f"sync-{self._nonce}"
             self._send(mark)

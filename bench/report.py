@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,16 @@ from typing import Any
 import jinja2
 
 from accel.manifest import Manifest
+from bench import fpga
 from bench.accuracy import SAMPLES, Row, read_rows
 from bench.drawing import NARROW, WIDE, pipeline_svg
+from bench.fpga import Bar
 from bench.published import published_for
 from bench.results import RESULTS, RUN, Results, read_json, step_facts, write_text
 from bench.terminal import microseconds
 
 REPORT = "report.html"
 TEMPLATE = "report.html.j2"
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A horizontal bar: ``percent`` of the full width, a text at its end; ``kind`` chooses its colour."""
-
-    name: str
-    percent: float
-    text: str
-    kind: str = ""
-    detail: str = ""
 
 
 def write_report(*, model_dir: Path, out_dir: Path, class_names: Sequence[str] = ()) -> Path:
@@ -63,6 +53,8 @@ def view(
     streams = results.cycles.streams if results and results.cycles else []
     measured = (out_dir / RESULTS).stat().st_mtime if results else None
     facts = step_facts(manifest, out_dir)
+    built = fpga.load(out_dir)
+    counted = {} if built else facts["resources"]  # a bitstream has the whole SoC, the budget is the accelerator's
     many = bool(rows) and len(rows[0].scores) > 1
     return {
         "manifest": manifest,
@@ -72,8 +64,8 @@ def view(
         "cards": cards(manifest, results, len(rows)),
         "pictures": {width: pipeline_svg(manifest, streams, width=width) for width in (WIDE, NARROW)},
         "layers": layer_bars(manifest),
-        "resources": resource_bars(manifest, facts["resources"]),
-        "stage": facts["resources"]["stage"],
+        "resources": resource_bars(manifest, counted),
+        "stage": counted.get("stage", "estimate"),
         "inference": inference_bars(results),
         "windows": window_bars(results),
         "streams": stream_bars(manifest, results),
@@ -81,8 +73,9 @@ def view(
         "matrix": confusion(rows, class_names) if many else None,
         "scores": score_strip(rows) if rows and not many else None,
         "tools": sorted(facts["tools"].items(), key=lambda item: item[0].lower()),
-        "seconds": facts["seconds"],
-        "fmax_hz": facts["fmax_hz"],
+        "steps": fpga.step_bars(facts["seconds"]),
+        "fpga": fpga.view(built),
+        "fmax_hz": None if built else facts["fmax_hz"],
     }
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from accel.graph.head import Head
 from accel.manifest import Manifest
-from bench import accuracy, performance
+from bench import accuracy, baud, performance
 from bench.client import Client
 from bench.device import check_device
 from bench.errors import BenchError, Interrupted
@@ -27,7 +27,8 @@ SIMULATED_TIME_SCALE = (
 
 NO_ENERGY = (
     "MODE=energy needs what Headrace does not drive: an IO manager between host and board, a power monitor (Joulescope "
-    "JS110 or JS220, LPM01A) in the board's supply and on its timestamp pin, and firmware built to toggle that pin. "
+    "JS110 or JS220, LPM01A) in the board's supply and on its timestamp pin. The device is ready for it: after the "
+    "commands `baud 9600%` and `mode energy%` it does its part. "
     "Use MODE=performance or MODE=accuracy; MLCommons' own runner measures energy with the same device protocol"
 )
 
@@ -79,7 +80,7 @@ def bench(
     out_dir.mkdir(parents=True, exist_ok=True)
     scale = SIMULATED_TIME_SCALE if target.simulated else 1.0
     with Log(out_dir) as log, Client(target.port, baud=target.baud, time_scale=scale, log=log.line) as client:
-        client.attempt("the device does not answer", client.synchronise)
+        client.attempt("the device does not answer", lambda: baud.meet(client))
         advice = f"Build and load it: make BOARD={target.board} MODEL={manifest.name} ENGINE={target.engine} build load"
         clock = check_device(client, manifest, engine=target.engine, clock_hz=target.clock_hz, advice=advice)
         Run(manifest.name, manifest.hash, target.board, target.engine, target.simulated, clock).claim(out_dir)
@@ -87,11 +88,12 @@ def bench(
         # Read before measuring: a file that is broken must not cost what was measured.
         older = Results.load(out_dir) if (out_dir / RESULTS).exists() else None
         facts = step_facts(manifest, out_dir)
-        if mode == "performance":
-            results = session.run_performance(samples, window)
-        else:
-            assert dataset is not None
-            results = session.run_accuracy(dataset)
+        with baud.fast_line(client, payload_bytes(manifest)):
+            if mode == "performance":
+                results = session.run_performance(samples, window)
+            else:
+                assert dataset is not None
+                results = session.run_accuracy(dataset)
     results = replace(results, **facts)
     if older is not None:
         results = results.merged(older)

@@ -24,9 +24,11 @@ PINS = (  # those of litex_boards/platforms/digilent_arty.py that are used here;
     ("cpu_reset", 0, Pins("C2"), LVCMOS33),  # low while it is pressed
     ("user_led", 0, Pins("H5"), LVCMOS33),
     ("user_led", 1, Pins("J5"), LVCMOS33),
+    ("user_led", 2, Pins("T9"), LVCMOS33),
     ("serial", 0, Subsignal("tx", Pins("D10")), Subsignal("rx", Pins("A9")), LVCMOS33),
     ("timestamp", 0, Pins("G13"), LVCMOS33),  # pin 1 of the connector JA
 )
+SIGNALS = {"life": ("user_led", 0), "busy": ("user_led", 1), "error": ("user_led", 2), "timestamp": ("timestamp", 0)}
 
 
 class Clocking(LiteXModule):
@@ -56,7 +58,7 @@ def arty(name: str, title: str, device: Budget, programmer: str) -> Board:
         budget=left_for_accelerator(device),
         flow="open",
         crystal=CRYSTAL,
-        signals={"life": ("user_led", 0), "busy": ("user_led", 1), "timestamp": ("timestamp", 0)},
+        signals=SIGNALS,
         usb=Usb(0x0403, 0x6010, interface=1),  # FT2232H: interface 0 is JTAG
         programmer=programmer,
     )

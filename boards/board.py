@@ -35,9 +35,9 @@ class Board:
     SoC. ``flow``: how it is built by default, one of `FLOWS`.
 
     On a board with wires: ``crystal``, port and Hz of the clock from outside; ``signals``, the platform's resource
-    (name, number) for each of ``life``, ``busy`` (LEDs) and ``timestamp`` (a pin for an energy meter); ``usb``, its
-    serial port. ``uart``: LiteX's kind of UART; ``baud``: bits a second where it has wires. ``programmer``:
-    openFPGALoader's name of the board, None where there is nothing to program.
+    (name, number) for each of ``life``, ``busy``, ``error`` (LEDs) and ``timestamp`` (a pin for an energy meter);
+    ``usb``, its serial port. ``uart``: LiteX's kind of UART; ``baud``: bits a second on its wires after power-up.
+    ``programmer``: openFPGALoader's name of the board, None where there is nothing to program.
     """
 
     name: str

@@ -16,6 +16,7 @@ PINS = (
     ("sys_clk", 0, Pins(1)),
     ("accelerator_clk", 0, Pins(1)),  # rises with sys_clk, but only while accelerator_active is high
     ("accelerator_active", 0, Pins(1)),
+    ("timestamp", 0, Pins(1)),
     (
         "serial",
         0,
@@ -50,5 +51,6 @@ BOARD = Board(
     clocking=Clocking,
     budget=left_for_accelerator(XC7A100T),
     flow="verilator",
+    signals={"timestamp": ("timestamp", 0)},
     uart="sim",
 )

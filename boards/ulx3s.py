@@ -22,10 +22,12 @@ PINS = (  # those of litex_boards/platforms/radiona_ulx3s.py that are used here;
     ("reset", 0, Pins("R1"), LVCMOS33, Misc("PULLMODE=DOWN")),  # the button F1, high while it is pressed
     ("user_led", 0, Pins("B2"), LVCMOS33),
     ("user_led", 1, Pins("C2"), LVCMOS33),
+    ("user_led", 2, Pins("C1"), LVCMOS33),
     ("serial", 0, Subsignal("tx", Pins("L4")), Subsignal("rx", Pins("M1")), LVCMOS33),
     ("timestamp", 0, Pins("B11"), LVCMOS33),  # GP0 of the connector J1
     ("wifi_gpio0", 0, Pins("F1"), LVCMOS33),
 )
+SIGNALS = {"life": ("user_led", 0), "busy": ("user_led", 1), "error": ("user_led", 2), "timestamp": ("timestamp", 0)}
 
 
 class Clocking(LiteXModule):
@@ -54,7 +56,7 @@ BOARD = Board(
     budget=left_on_ecp5(LFE5U_85F),
     flow="open",
     crystal=CRYSTAL,
-    signals={"life": ("user_led", 0), "busy": ("user_led", 1), "timestamp": ("timestamp", 0)},
+    signals=SIGNALS,
     usb=Usb(0x0403, 0x6015),  # FT231X
     programmer="ulx3s",
 )

@@ -17,7 +17,10 @@ from accel.manifest import Manifest
 from firmware.header import header
 
 SOURCES = Path(__file__).parent / "src"
-COMMON = ("crt0.S", "main.c", "protocol.c", "input.c", "head.c", "print.c", "uart.c", "timer.c", "memory.c")
+COMMON = (
+    *("crt0.S", "main.c", "protocol.c", "settings.c", "input.c", "head.c", "print.c"),
+    *("uart.c", "pins.c", "timer.c", "memory.c"),
+)
 WARNINGS = (
     *("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wundef", "-Wconversion", "-Wstrict-prototypes"),
     *("-Wmissing-prototypes", "-Wimplicit-fallthrough", "-Wvla"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+import bench
 from headrace import flow
 from headrace.options import AllowTimingFail, Board, Engine, Flow, Model, Out, Seeds
 from headrace.target import Target
@@ -23,4 +24,6 @@ def main(
     """Model file to Verilog, SoC, firmware and simulator or bitstream. What is up to date is not done again."""
     target = Target.of(model, board=board, engine=engine, out=out, flow=flow_name)
     flow.build(target, seeds=seeds, allow_timing_fail=allow_timing_fail)
+    if not target.board.simulated:
+        typer.echo(bench.write_report(model_dir=target.model_dir, out_dir=target.out_dir))
     typer.echo(f"{target.out_dir} is up to date")

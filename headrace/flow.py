@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Console
 
 import bench
 import firmware.build
@@ -184,6 +185,7 @@ def implement(target: Target, say: Callable[[str], None], *, seeds: int, allow_t
         report = vivado.implement(**files)
     else:
         report = flow.implement(**files, clock_hz=target.board.clock_hz, seeds=seeds)
+    bench.print_implementation(Console(), report)
     used = {name: use.used for name, use in report.utilization.items() if name in RESOURCES}
     bench.record_step(
         target.out_dir,

@@ -37,12 +37,14 @@ def build(soc_v: Path, *, out_dir: Path, clock_hz: int) -> Path:
 class Simulation:
     """A running simulator, as a context manager that ends it. Its TCP port is ``port``, its pseudo-terminal ``pty``.
 
-    ``rom``: the firmware; None is ``../firmware/firmware.bin``, seen from the executable. Raises SimulatorError.
+    ``rom``: the firmware; None is ``../firmware/firmware.bin``, seen from the executable. ``timestamps``: a
+    file for the cycles of the timestamp pin's falling edges, a line each. Raises SimulatorError.
     """
 
     executable: Path
     rom: Path | None = None
     with_pty: bool = False
+    timestamps: Path | None = None
     options: tuple[str, ...] = ("--quiet",)
     port: int = field(default=0, init=False)
     pty: str | None = field(default=None, init=False)
@@ -51,6 +53,7 @@ class Simulation:
         command = [str(self.executable), *self.options]
         command += ["--rom", str(self.rom)] if self.rom else []
         command += ["--pty"] if self.with_pty else []
+        command += ["--timestamps", str(self.timestamps)] if self.timestamps else []
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE)
         assert self.process.stdout is not None
         said = [self.process.stdout.readline() for _ in range(1 + self.with_pty)]

@@ -35,7 +35,7 @@ class Hardware(Protocol):
 
     @property
     def signals(self) -> Mapping[str, tuple[str, int]]:
-        """The platform's resources, name and number, for ``life``, ``busy`` and ``timestamp``: those that there are."""
+        """Resources of the platform, name and number, for ``life``, ``busy``, ``error``, ``timestamp``, where given."""
 
     @property
     def uart(self) -> str:
@@ -43,7 +43,7 @@ class Hardware(Protocol):
 
     @property
     def baud(self) -> int:
-        """Bits a second on the UART's wires."""
+        """Bits a second on the UART's wires after power-up; the firmware may change them."""
 
     def platform(self) -> Any:
         """A new LiteX platform: device, pins, constraints."""
@@ -73,6 +73,7 @@ class HeadraceSoC(SoCCore):
             integrated_sram_size=SRAM.size,
             uart_name=board.uart,
             uart_baudrate=board.baud,
+            uart_with_dynamic_baudrate=board.uart != "sim",
             timer_uptime=True,
         )
         self._add_rom(rom)
@@ -98,7 +99,7 @@ class HeadraceSoC(SoCCore):
         self.bus.add_slave("rom", self.rom.bus, _region(ROM, cached=True, mode="rx"))
 
     def _add_signals(self, pins: dict[str, Any]) -> None:
-        """What a person and an energy meter see: LEDs, and a pin that the firmware sets by the CSR ``timestamp``."""
+        """What a person and an energy meter see: LEDs, and what the firmware sets by CSRs: an LED and a pin."""
         if "life" in pins:
             beat = Signal(max=round(self.sys_clk_freq))  # about a blink a second
             self.sync += beat.eq(beat + 1)
@@ -107,6 +108,8 @@ class HeadraceSoC(SoCCore):
             rest = Signal(max=round(self.sys_clk_freq / 20))  # an inference is too short to be seen
             self.sync += If(self.accelerator.active, rest.eq(2**rest.nbits - 1)).Elif(rest != 0, rest.eq(rest - 1))
             self.comb += pins["busy"].eq(rest != 0)
+        if "error" in pins:
+            self.error_led = GPIOOut(pins["error"])
         if "timestamp" in pins:
             self.timestamp = GPIOOut(pins["timestamp"])
 

@@ -28,6 +28,8 @@ set_property LOC H5 [get_ports {user_led0}]
 set_property IOSTANDARD LVCMOS33 [get_ports {user_led0}]
 set_property LOC J5 [get_ports {user_led1}]
 set_property IOSTANDARD LVCMOS33 [get_ports {user_led1}]
+set_property LOC T9 [get_ports {user_led2}]
+set_property IOSTANDARD LVCMOS33 [get_ports {user_led2}]
 create_clock -period 10.000 [get_ports clk100]
 """
 ULX3S_LPF = """\
@@ -46,6 +48,8 @@ LOCATE COMP "user_led0" SITE "B2";
 IOBUF PORT "user_led0" IO_TYPE=LVCMOS33;
 LOCATE COMP "user_led1" SITE "C2";
 IOBUF PORT "user_led1" IO_TYPE=LVCMOS33;
+LOCATE COMP "user_led2" SITE "C1";
+IOBUF PORT "user_led2" IO_TYPE=LVCMOS33;
 LOCATE COMP "wifi_gpio0" SITE "F1";
 IOBUF PORT "wifi_gpio0" IO_TYPE=LVCMOS33;
 BLOCK RESETPATHS;

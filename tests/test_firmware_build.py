@@ -132,8 +132,9 @@ riscv64-unknown-elf-gcc -march=rv32im -misa-spec=2.2 -mabi=ilp32 -nostartfiles -
 -fno-builtin -fwrapv -fno-common -fomit-frame-pointer -Wall -Wextra -Werror -Wshadow -Wundef -Wconversion \
 -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough -Wvla -ffunction-sections -fdata-sections \
 -Wl,--gc-sections -nostdlib -static -I$SRC -I$OUT -isystem $SOC -isystem $LITEX/software/include \
--isystem $LITEX/cores/cpu/vexriscv -T $OUT/firmware.ld $SRC/crt0.S $SRC/main.c $SRC/protocol.c $SRC/input.c \
-$SRC/head.c $SRC/print.c $SRC/uart.c $SRC/timer.c $SRC/memory.c $SRC/engine_stream.c -lgcc -o $OUT/firmware.elf
+-isystem $LITEX/cores/cpu/vexriscv -T $OUT/firmware.ld $SRC/crt0.S $SRC/main.c $SRC/protocol.c $SRC/settings.c \
+$SRC/input.c $SRC/head.c $SRC/print.c $SRC/uart.c $SRC/pins.c $SRC/timer.c $SRC/memory.c \
+$SRC/engine_stream.c -lgcc -o $OUT/firmware.elf
 riscv64-unknown-elf-objcopy -O binary $OUT/firmware.elf $OUT/firmware.bin
 """
 

@@ -111,6 +111,44 @@ def test_help_names_every_command(device: Device) -> None:
     assert names == {name for name in re.findall(r"^\| `(\w+)[^`]*%`", page, flags=re.MULTILINE)}
 
 
+def test_the_baud_rate_is_set_and_kept_when_confirmed(built: list[Path | str]) -> None:
+    with Device(Path(built[0]), *built[1:], "--cycles", "300000000", "--pins") as device:
+        assert device.lines("baud") == ["m-baud-[115200]"]
+        for wrong in ("1199", "6250001", "fast", "-9600"):
+            assert device.lines(f"baud {wrong}") == ["e-[Baud rate must be 1200 to 6250000]"]
+        assert device.lines("baud 921600") == ["m-baud-[921600]"]
+        assert device.lines("baud") == ["m-baud-[921600]"]
+        assert device.lines("baud 921600") == ["m-baud-[921600]"]  # it stays, however long nothing comes
+        assert device.load(wire(INPUTS[0], "int8")) == LOADED
+        device.ask("infer 1 0")
+        assert device.lines("baud") == ["m-baud-[921600]"]
+        assert device.lines("baud 9600") == ["m-baud-[9600]"]
+        device.ask("infer 1 0")  # three seconds in which nobody confirmed
+        assert device.lines("baud") == ["m-baud-[921600]"]
+
+
+def test_energy_mode(built: list[Path | str]) -> None:
+    """Timestamps are edges of the pin, on a board that has one; the LED shows that the last command was an error."""
+    with Device(Path(built[0]), *built[1:]) as device:
+        assert device.lines("mode") == ["m-mode-[performance]"]
+        assert device.lines("mode energy") == ["e-[No timestamp pin on this board]"]
+        assert device.lines("mode fast") == ["e-[Mode must be performance or energy]"]
+    with Device(Path(built[0]), *built[1:], "--pins") as device:
+        assert device.load(wire(INPUTS[0], "int8")) == LOADED
+        assert device.lines("mode energy") == ["m-mode-[energy]"]
+        assert device.lines("timestamp") == []
+        infer = ["m-warmup-start-1", "m-warmup-done", "m-infer-start-2", "m-infer-done", f"m-results-[{NUMBERS}]"]
+        assert device.lines("infer 2 1") == infer
+        assert device.lines("infer 0")[0].startswith("e-[")
+        assert device.lines("mode performance") == ["m-mode-[performance]"]
+        assert device.lines("timestamp") == ["m-lap-us-70"]  # three inferences and edges, and one back to low
+        device.process.terminate()
+        assert device.process.stderr is not None
+        edge = ["timestamp 0", "timestamp 1"]
+        shown = device.process.stderr.read().decode().splitlines()
+        assert shown == ["timestamp 1", *edge, *edge, *edge, "error 1", "error 0", "timestamp 0"]
+
+
 ERRORS = [
     ("infer 0", "Inference iterations must be >0"),
     ("infer x", "Inference iterations must be >0"),

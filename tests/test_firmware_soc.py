@@ -53,14 +53,14 @@ class Board:
         verilog = soc.generate(folder, board=boards.sim.BOARD, accelerator=folder / "accelerator.v")
         self.executable = simulator.build(verilog, out_dir=folder / "sim", clock_hz=100_000_000)
 
-    def session(self, model: Manifest, commands: list[str]) -> list[list[str]]:
+    def session(self, model: Manifest, commands: list[str], timestamps: Path | None = None) -> list[list[str]]:
         """The lines of each reply, without m-ready."""
         image = firmware.build.build(
             manifest=model, generated_dir=self.folder / "generated", out_dir=self.folder / model.hash
         )
         replies = []
         with (
-            simulator.Simulation(self.executable, rom=image) as simulation,
+            simulator.Simulation(self.executable, rom=image, timestamps=timestamps) as simulation,
             serial.serial_for_url(f"socket://127.0.0.1:{simulation.port}", timeout=60) as port,
         ):
             assert port.read_until(READY) == b"m-init-done\r\nm-ready\r\n"
@@ -107,6 +107,21 @@ def test_a_session(board: Board) -> None:
     assert (stop - start) * 100 < 100 * (accelerator + 60)  # a window of 100 is 100 inferences and little else
     (stalls,) = replies["stalls"][0]
     assert len(stalls.split(",")) == 4
+
+
+def test_timestamps_are_edges_and_the_baud_rate_is_set(board: Board, tmp_path: Path) -> None:
+    """The two edges of a window are as far apart as its inferences take, and the pulse of the first one."""
+    x = np.zeros(SIZE, int)
+    commands = [*load(x), "baud 921600", "baud 921600", "baud", "mode energy", "timestamp"]
+    commands += ["infer 50 1", "cycles", "mode performance", "infer 50 1"]
+    said = board.session(MODEL, commands, tmp_path / "edges")[len(load(x)) :]
+    assert said[:5] == [["m-baud-[921600]"]] * 3 + [["m-mode-[energy]"], []]
+    assert not any("m-lap-us" in line for line in said[5]) and said[5][-2] == "m-infer-done"
+    start, stop = (int(line[9:]) for line in said[8] if line.startswith("m-lap-us-"))
+    edges = [int(line) for line in (tmp_path / "edges").read_text().splitlines()]
+    assert len(edges) == 4  # timestamp, start, stop, and the end of the mode
+    # Text has whole microseconds and takes longer to be made than an edge.
+    assert abs(edges[2] - edges[1] - 100 * (stop - start)) < 1000
 
 
 def test_another_model(board: Board) -> None:

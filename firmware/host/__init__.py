@@ -8,8 +8,8 @@
 
 An inference looks its input up among the answers and copies the output. It takes ``--cycles N`` (1000) of a clock of
 ``--clock HZ`` (100,000,000) that nothing else advances, so long windows are over at once. ``--hash X`` claims
-another model, ``--fail N`` lets the N-th inference fail. Where the compiler has them, address and undefined-behaviour
-sanitizers watch.
+another model, ``--fail N`` lets the N-th inference fail, ``--pins`` writes the error LED and the timestamp pin to
+stderr. Where the compiler has them, address and undefined-behaviour sanitizers watch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from firmware.build import LANGUAGE, SOURCES, FirmwareError, digest
 from firmware.header import header
 
 HOST = Path(__file__).parent
-SHARED = ("protocol.c", "input.c", "head.c", "print.c")
+SHARED = ("protocol.c", "settings.c", "input.c", "head.c", "print.c")
 SANITIZERS = (("-fsanitize=address,undefined", "-fno-sanitize-recover=all"), ("-fsanitize=undefined",), ())
 
 

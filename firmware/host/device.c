@@ -23,7 +23,7 @@ volatile uint8_t device_memory[MODEL_MEMORY_BYTES];
 
 static uint32_t clock_hz = 100000000;
 static int in = STDIN_FILENO, out = STDOUT_FILENO;
-static bool ended;
+static bool ended, pins;
 static char sent[1 << 16];
 static size_t pending;
 
@@ -85,10 +85,44 @@ uint32_t device_clock(void)
     return clock_hz;
 }
 
+static uint32_t rate = 115200;
+
+uint32_t device_baud(void)
+{
+    return rate;
+}
+
+void device_set_baud(uint32_t baud)
+{
+    rate = baud;
+}
+
+/* What a board would show: on stderr, where it is asked for. */
+void device_show_error(bool on)
+{
+    static bool shown;
+    if (pins && on != shown)
+        fprintf(stderr, "error %d\n", on);
+    shown = on;
+}
+
+bool device_has_timestamp(void)
+{
+    return pins;
+}
+
+void device_set_timestamp(bool high)
+{
+    engine_host_elapsed += high ? 0 : clock_hz / 100000; /* nothing else would end a pulse */
+    if (pins)
+        fprintf(stderr, "timestamp %d\n", high);
+}
+
 /* Serves until the other side leaves. */
 static void serve(void)
 {
     for (ended = false; !ended;) {
+        protocol_idle();
         int c = receive(-1);
         if (c >= 0)
             protocol_receive(c);
@@ -153,6 +187,10 @@ int main(int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (!strcmp(argv[i], "--pty")) {
             pty = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--pins")) {
+            pins = true;
             continue;
         }
         if (!value) {

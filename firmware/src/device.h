@@ -3,6 +3,7 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "model.h"
@@ -14,6 +15,12 @@ void device_put(char c);       /* Sends a byte; waits while the transmitter is f
 int device_get(void);          /* The next received byte (0 to 255), or -1 where none has come. Never waits. */
 uint64_t device_cycles(void);  /* Clock cycles since power-up. */
 uint32_t device_clock(void);   /* Clock cycles a second. */
+
+uint32_t device_baud(void);             /* Bits a second on the serial line. */
+void device_set_baud(uint32_t baud);    /* Waits until all is sent; the next byte goes at the new rate. */
+void device_show_error(bool on);        /* The LED for errors, where there is one. */
+bool device_has_timestamp(void);        /* Whether there is a pin for an energy meter. */
+void device_set_timestamp(bool high);   /* Sets that pin. */
 
 /* An element of the last output, composed of bytes: device_memory has no other type and the order is the contract's. */
 static inline int32_t device_output(uint32_t index)

@@ -30,6 +30,8 @@ void print(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
+    if (format[0] == 'e' && format[1] == '-') /* an error of the protocol, and no other line begins so */
+        device_show_error(true);
     for (; *format; format++) {
         if (*format != '%') {
             device_put(*format);

@@ -9,6 +9,8 @@
 #include "head.h"
 #include "input.h"
 #include "print.h"
+#include "settings.h"
+#include "words.h"
 
 #define COMMAND_SIZE 80 /* characters of a command, as in the reference */
 #define CANCEL 0x03     /* Ctrl-C */
@@ -24,30 +26,6 @@ static uint8_t ahead[256], first, end;
 static uint32_t expected, loaded; /* bytes that db load announced, and that came */
 static bool have_output;          /* the output in memory is whole */
 static uint64_t numbers[MODEL_RESULTS]; /* what it means, times 1000 */
-
-static bool equal(const char *a, const char *b)
-{
-    for (; *a && *a == *b; a++, b++)
-        ;
-    return *a == *b;
-}
-
-/* Reads a decimal number; one that is too large is the largest. Answers whether there was one and nothing else. */
-static bool number(const char *text, uint32_t *value)
-{
-    uint64_t n = 0;
-    if (!*text)
-        return false;
-    for (; *text; text++) {
-        if (*text < '0' || *text > '9')
-            return false;
-        n = n * 10 + (uint32_t)(*text - '0');
-        if (n > UINT32_MAX)
-            n = UINT32_MAX;
-    }
-    *value = (uint32_t)n;
-    return true;
-}
 
 static int hex_digit(char c)
 {
@@ -130,6 +108,15 @@ static void results(char *const argument[])
     print("]\r\n");
 }
 
+/* A timestamp: an edge of the pin, or microseconds to be printed. */
+static uint32_t lap(void)
+{
+    if (!settings_energy())
+        return microseconds();
+    settings_pulse();
+    return 0;
+}
+
 static void infer(char *const argument[])
 {
     uint32_t count = 1, warmup = 10;
@@ -159,15 +146,18 @@ static void infer(char *const argument[])
     }
     print("m-warmup-done\r\nm-infer-start-%u\r\n", count);
     /* Both timestamps are printed after the inferences, so that the time to print the first is not in between. */
-    uint32_t start = microseconds();
+    uint32_t start = lap();
     have_output = run(count);
-    uint32_t stop = microseconds();
-    print("m-lap-us-%u\r\n", start);
+    uint32_t stop = lap();
+    if (!settings_energy())
+        print("m-lap-us-%u\r\n", start);
     if (!have_output) {
         explain();
         return;
     }
-    print("m-lap-us-%u\r\nm-infer-done\r\n", stop);
+    if (!settings_energy())
+        print("m-lap-us-%u\r\n", stop);
+    print("m-infer-done\r\n");
     head_thousandths(numbers);
     results(argument);
 }
@@ -255,7 +245,10 @@ static void profile(char *const argument[])
 static void timestamp(char *const argument[])
 {
     (void)argument;
-    print("m-lap-us-%u\r\n", microseconds());
+    if (settings_energy())
+        settings_pulse();
+    else
+        print("m-lap-us-%u\r\n", microseconds());
 }
 
 /* --- Our own --- */
@@ -349,6 +342,8 @@ static const struct {
     {"hash", hash, "hash: of the model in the gateware"},
     {"clock", clock, "clock: in Hz"},
     {"engine", engine, "engine: what runs the inferences"},
+    {"baud", settings_baud, "baud [N]: bits a second from the next command on, which has to be the same one"},
+    {"mode", settings_mode, "mode [performance or energy]: timestamps as text, or as falling edges of a pin"},
     {"selftest", self_test, "selftest: provoke errors and recover"},
     {"help", help, "help: this list"},
 };
@@ -381,6 +376,7 @@ static void execute(void)
 {
     char *text = command;
     command[length] = 0;
+    device_show_error(false);
     if (too_long) {
         print("e-[Command longer than %u characters]\r\n", (uint32_t)COMMAND_SIZE);
         return;
@@ -401,6 +397,7 @@ static void take(int c)
     if (c == '%') {
         execute();
         print("m-ready\r\n");
+        settings_apply();
     }
     if (c == '%' || c == CANCEL) {
         length = 0;
@@ -416,6 +413,14 @@ static void take(int c)
 void protocol_start(void)
 {
     print("m-init-done\r\nm-ready\r\n");
+}
+
+void protocol_idle(void)
+{
+    if (!settings_expired())
+        return;
+    length = 0; /* what came at the other baud rate was noise */
+    too_long = false;
 }
 
 void protocol_receive(int c)

@@ -21,12 +21,13 @@
 namespace {
 
 constexpr char usage[] =
-    "usage: Vsoc [--rom FILE] [--port N] [--pty] [--quiet] [--exit-on-disconnect]\n"
+    "usage: Vsoc [--rom FILE] [--port N] [--pty] [--quiet] [--exit-on-disconnect] [--timestamps FILE]\n"
     "  --rom FILE            firmware image (default: ../firmware/firmware.bin, seen from the simulator)\n"
     "  --port N              TCP port on 127.0.0.1 (default 0: a free one)\n"
     "  --pty                 a pseudo-terminal, too\n"
     "  --quiet               no status lines on stderr\n"
-    "  --exit-on-disconnect  end when a client leaves\n";
+    "  --exit-on-disconnect  end when a client leaves\n"
+    "  --timestamps FILE     a line for each falling edge of the timestamp pin: its cycle\n";
 
 constexpr int slice = 1024;           // cycles between looks at the serial line
 constexpr int status_seconds = 5;     // between status lines
@@ -40,7 +41,7 @@ void stop(int)
 }
 
 struct Options {
-    std::string rom;
+    std::string rom, timestamps;
     uint16_t port = 0;
     bool pty = false, quiet = false, exit_on_disconnect = false;
 };
@@ -64,6 +65,8 @@ Options parse(int argc, char** argv)
             if (text.empty() || *end || port > 65535)
                 throw std::invalid_argument("--port wants a number from 0 to 65535, not " + text);
             options.port = static_cast<uint16_t>(port);
+        } else if (word == "--timestamps") {
+            options.timestamps = value();
         } else if (word == "--pty") {
             options.pty = true;
         } else if (word == "--quiet") {
@@ -139,6 +142,12 @@ void run(const Options& options)
     soc->eval();
     load_rom(*soc, options.rom);
     soc->eval();
+    std::ofstream timestamps;
+    if (!options.timestamps.empty()) {
+        timestamps.open(options.timestamps);
+        if (!timestamps)
+            throw std::runtime_error(options.timestamps + ": cannot be written");
+    }
     headrace::Line line(options.port, options.pty);  // announces the board, so all else has to be well by now
 
     using Clock = std::chrono::steady_clock;
@@ -153,8 +162,12 @@ void run(const Options& options)
     while (!stopped && !(options.exit_on_disconnect && line.was_left())) {
         line.poll();
         soc->serial_source_ready = line.may_send();
-        for (int i = 0; i < slice; i++)
+        for (int i = 0; i < slice; i++) {
+            bool high = soc->timestamp0;
             step(*soc, line);
+            if (high && !soc->timestamp0 && timestamps.is_open())
+                timestamps << cycles + static_cast<uint64_t>(i) << std::endl;  // as a meter would see it, at once
+        }
         cycles += slice;
         if (options.quiet || cycles % (1 << 16))
             continue;
