@@ -8,7 +8,7 @@ import pytest
 
 import boards
 from accel.dataflow.budget import Budget
-from boards.devices import LFE5U_85F, ROUTABLE_LUT, SOC, XC7A35T, XC7A100T, left_for_accelerator
+from boards.devices import LFE5U_85F, MOST_BRAM, ROUTABLE_LUT, SOC, XC7A35T, XC7A100T, left_for_accelerator
 from headrace.target import Target, TargetError
 from soc import generate
 from toolchain.device import Device
@@ -109,9 +109,10 @@ def test_a_new_board_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_budgets() -> None:
-    left = {resource: getattr(XC7A100T, resource) - getattr(SOC, resource) for resource in ("ff", "bram36", "dsp")}
+    left = {resource: getattr(XC7A100T, resource) - getattr(SOC, resource) for resource in ("ff", "dsp")}
     for name in ("sim", "arty"):
-        assert boards.find(name).budget == Budget(lut=ROUTABLE_LUT, **left, name=XC7A100T.name)
+        assert boards.find(name).budget == Budget(lut=ROUTABLE_LUT, bram36=MOST_BRAM, **left, name=XC7A100T.name)
+    assert left_for_accelerator(XC7A35T).bram36 == 50 - SOC.bram36
     assert left_for_accelerator(XC7A35T).lut == 20_800 - SOC.lut
     assert boards.find("arty-a7-35").budget == left_for_accelerator(XC7A35T)
     ecp5 = boards.find("ulx3s").budget

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from image_networks import Writer
@@ -15,7 +16,10 @@ from accel.dataflow.fifos import RATE, size
 from accel.dataflow.pins import Pinned, read, write
 from accel.dataflow.pipeline import ConvNode, Link, Pipeline
 from accel.dataflow.tokens import UNBOUNDED, DeadlockError, TooSlowError, measure
+from accel.frontends import load
 from accel.graph import Add, Graph, GraphError, IntType, Tensor
+from accel.passes import lower
+from accel.rtl.simulate import Simulator
 
 ROOM = Budget(12_000, 24_000, 30, 40, name="room")
 
@@ -132,3 +136,34 @@ def test_wrong_pins_say_where_and_what_would_do(tmp_path: Path) -> None:
     file.write_text("nodes: {none: {}}")
     with pytest.raises(GraphError, match=r"mine.yaml: pins: there is no dense layer 'none'; there are one, two"):
         build(dense_only(), budget=ROOM, pins=read(file))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["rn07", "resnet8-w4a4", "dscnn-w4a4"])
+def test_fifos_of_whole_networks_in_rtl(data: Path, tmp_path: Path, model: str) -> None:
+    """The gateware takes the cycles of the token simulation: sized, with FIFOs that never fill, with an entry less."""
+    shipped = Path(__file__).parent.parent / "models" / "shipped" / f"{model}.onnx"
+    graph = lower(load(shipped if shipped.is_file() else data / "models" / f"{model}.onnx"))
+    sized = build(graph, budget=Budget(24_000, 124_400, 103.5, 230, name="arty")).pipeline
+    endless = sized.with_depths(dict.fromkeys(sized.links, UNBOUNDED))
+    enough = sized.with_depths({link: held + 1 for link, held in zip(sized.links, measure(endless).held, strict=True)})
+    pipelines = [sized, enough]
+    if any(link.depth for link in sized.links):
+        deepest = skip_of(sized)
+        pipelines.append(sized.with_depths({deepest: deepest.depth - 1}))
+    kind = graph.input.type
+    x = np.random.default_rng(1).integers(kind.lo, kind.hi + 1, (3, graph.input.size))
+    y = graph.run(x.reshape(3, *graph.input.shape)).reshape(3, -1)
+    times = []
+    for i, pipeline in enumerate(pipelines):
+        try:
+            expected = measure(pipeline)
+        except DeadlockError:
+            times.append((UNBOUNDED, UNBOUNDED))  # one entry less stops it
+            continue
+        result = Simulator(pipeline, tmp_path / str(i)).run(x)
+        assert np.array_equal(result.outputs, y)
+        times.append((int(result.last[0] - result.first[0] + 1), int(result.last[2] - result.last[1])))
+        assert times[-1] == (expected.latency, expected.interval)
+    assert all(mine <= best / RATE for mine, best in zip(times[0], times[1], strict=True))
+    assert all(any(more > best / RATE for more, best in zip(less, times[1], strict=True)) for less in times[2:])
