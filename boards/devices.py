@@ -18,7 +18,7 @@ MOST_BRAM = 100.0
 
 
 def left_for_accelerator(device: Budget, soc: Budget = SOC) -> Budget:
-    """The device less the SoC, resource by resource, no more LUTs than the open router copes with, and a reserve of block RAM."""
+    """The device less the SoC, no more LUTs than the open router copes with, and less a reserve of block RAM."""
     return Budget(
         lut=min(device.lut - soc.lut, ROUTABLE_LUT),
         ff=device.ff - soc.ff,
