@@ -153,7 +153,8 @@ def multipliers_cost(
     # a term a weight bit: the first two make an adder, each further one a row of carry-save adders
     fabric = w.code * (PRODUCT_LUTS[bits] if bits <= 3 else PRODUCT_LUTS[3] + CARRY_SAVE_LUTS * (bits - 3))
     share = 1 if own else shared_by(w, bits)
-    if multiplier == "lut" or share * product < DSP_LEAST_PRODUCT:
+    # what is multiplied by a single bit is no product to Yosys
+    if multiplier == "lut" or share * product < DSP_LEAST_PRODUCT or w.code == 1:
         return Cost(
             lut=round(pe * simd * fabric + pe * (simd - 1) * product * ADDER_LUTS),
             ff=pe * simd * (product + bits) + simd * w.code + pe * tree_ff(simd, product),
