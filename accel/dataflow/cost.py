@@ -13,13 +13,11 @@ from math import gcd
 import numpy as np
 
 from accel.dataflow.budget import Cost
-from accel.dataflow.narrow import Constants, dsp_parts, is_shift, narrow, signed_bits
+from accel.dataflow.narrow import LEAST_PRODUCT, WIDE, Constants, dsp_parts, is_shift, narrow, signed_bits
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, TableNode
 from accel.dataflow.timing import TREE_RADIX, beats, search_bits, unit
 from accel.graph import IntType, Requantize, Tensor, Threshold
 
-DSP_OPERAND = 25  # bits of the DSP48E1's wide signed operand
-DSP_LEAST_PRODUCT = 9  # bits; synth_xilinx leaves narrower products in LUTs
 # LUTs by fit, for each bit of the input of a product in LUTs: by bits of the weight, and of each further bit;
 # for each bit of the operands of an adder.
 PRODUCT_LUTS = {1: 1.0, 2: 2.3, 3: 3.1}
@@ -136,7 +134,7 @@ def weight_bits(layers: tuple[Layer, ...], source: IntType, simd: int = 1) -> in
 def shared_by(w: Widths, bits: int) -> int:
     """How many neurons' weights of ``bits`` share one DSP48E1: side by side in its operand, a product's width apart."""
     unsigned = bits == 1 or not w.weight.signed
-    return max(1, (DSP_OPERAND - unsigned - bits) // (bits + w.code) + 1)
+    return max(1, (WIDE - unsigned - bits) // (bits + w.code) + 1)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -154,14 +152,14 @@ def multipliers_cost(
     fabric = w.code * (PRODUCT_LUTS[bits] if bits <= 3 else PRODUCT_LUTS[3] + CARRY_SAVE_LUTS * (bits - 3))
     share = 1 if own else shared_by(w, bits)
     # what is multiplied by a single bit is no product to Yosys
-    if multiplier == "lut" or share * product < DSP_LEAST_PRODUCT or w.code == 1:
+    if multiplier == "lut" or share * product < LEAST_PRODUCT or w.code == 1:
         return Cost(
             lut=round(pe * simd * fabric + pe * (simd - 1) * product * ADDER_LUTS),
             ff=pe * simd * (product + bits) + simd * w.code + pe * tree_ff(simd, product),
         )
     full, rest = divmod(pe, share)
     # a product of one bit is no product to Yosys
-    loose = rest if rest * product < DSP_LEAST_PRODUCT or rest * bits == 1 else 0
+    loose = rest if rest * product < LEAST_PRODUCT or rest * bits == 1 else 0
     dsp = simd * (full + (rest > loose))
     loose_luts = loose * simd * fabric
     # an unshared product leaves its DSP48E1 through the DSP's own adder, four of them in a cascade

@@ -10,11 +10,11 @@ from amaranth.hdl import Const, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.dataflow.narrow import Constants, narrow
+from accel.dataflow.narrow import Constants, narrow, signed_bits
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import unit, unit_latency_alone
 from accel.graph import GraphError, IntType, Requantize, Threshold
-from accel.rtl.constants import RequantizeImage, ThresholdImage, signed_width, upright
+from accel.rtl.constants import RequantizeImage, ThresholdImage, upright
 from accel.rtl.plan import Code
 from accel.rtl.requantize import RequantizeUnit
 from accel.rtl.streams import element, flip_sign
@@ -23,7 +23,7 @@ from accel.rtl.threshold import ParallelThreshold, SearchThreshold, ThresholdUni
 
 def numbers(kind: IntType) -> Shape:
     """The wires of a number of type ``kind`` (not of an element: those of bipolar ones are a single bit)."""
-    width = signed_width(kind.lo, kind.hi)
+    width = signed_bits(kind.lo, kind.hi)
     return signed(width) if kind.signed else unsigned(max(width - 1, 1))
 
 
@@ -60,7 +60,7 @@ class ActivationPlan:
         lo, hi = self.kind.lo, self.kind.hi + 1
         if function.falling.any():
             lo, hi = min(lo, -hi), max(hi, -lo)
-        width = signed_width(lo, hi)
+        width = signed_bits(lo, hi)
         steps = max(function.thresholds.shape[1], 1)
         if unit(function) == "search":
             steps = (1 << steps.bit_length()) - 1
@@ -77,7 +77,7 @@ class ActivationPlan:
         if max(abs(int(end)) for end in ends) >= 1 << 62:
             raise GraphError(f"{function.name}: products of more than 62 bits")
         lo, hi = (np.full(self.channels, end) for end in (self.kind.lo, self.kind.hi))
-        width = signed_width(self.kind.lo, self.kind.hi)
+        width = signed_bits(self.kind.lo, self.kind.hi)
         narrowed = narrow(Constants.of(function, lo, hi), width=width)
         return RequantizeImage.of(narrowed, lambda values, fill=0: values.astype(np.int64)[self.channel], [function])
 
@@ -126,7 +126,7 @@ class Activate(wiring.Component):
             code = Code.of(self.sink)
             offset = (function.out.lo - code.base) // code.step
         else:
-            unit_ = RequantizeUnit(plan.requantization(function), width=signed_width(plan.kind.lo, plan.kind.hi))
+            unit_ = RequantizeUnit(plan.requantization(function), width=signed_bits(plan.kind.lo, plan.kind.hi))
         m.submodules.unit = unit_
         m.d.comb += unit_.address.eq(self.phase)
         for i in range(plan.lanes):

@@ -7,13 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from accel.dataflow.narrow import Narrowed, is_shift
-from accel.graph import IntType, Requantize
-
-
-def signed_width(lo: int, hi: int) -> int:
-    """Bits of the narrowest two's complement that holds ``lo..hi``."""
-    return IntType(min(lo, -1), max(hi, 0)).width
+from accel.dataflow.narrow import Narrowed, is_shift, signed_bits
+from accel.graph import Requantize
 
 
 def pack(values: np.ndarray, width: int) -> list[int]:
@@ -114,7 +109,7 @@ class RequantizeImage:
             arrange(narrowed.multiplier, int(narrowed.multiplier[0])),
             arrange(narrowed.bias),
             narrowed.shift,
-            signed_width(*narrowed.totals),
+            signed_bits(*narrowed.totals),
             layers,
             turns=arrange(narrowed.turn) if turned else None,
             uppers=arrange(narrowed.upper) if turned else None,
@@ -135,23 +130,23 @@ class RequantizeImage:
         """Bits of a multiplier in memory; none when it is a constant."""
         if self.constant is not None:
             return 0
-        return signed_width(int(self.multipliers.min()), int(self.multipliers.max()))
+        return signed_bits(int(self.multipliers.min()), int(self.multipliers.max()))
 
     @property
     def bias_width(self) -> int:
         """Bits of a bias, of either kind."""
         both = self.biases if self.uppers is None else np.stack([self.biases, self.uppers])
-        return signed_width(int(both.min()), int(both.max()))
+        return signed_bits(int(both.min()), int(both.max()))
 
     @property
     def turn_width(self) -> int:
         """Bits of a turn; none where there are none."""
-        return 0 if self.turns is None else signed_width(int(self.turns.min()), int(self.turns.max()))
+        return 0 if self.turns is None else signed_bits(int(self.turns.min()), int(self.turns.max()))
 
     @property
     def offset_width(self) -> int:
         """Bits of an offset; none where there are none."""
-        return 0 if self.offsets is None else signed_width(int(self.offsets.min()), int(self.offsets.max()))
+        return 0 if self.offsets is None else signed_bits(int(self.offsets.min()), int(self.offsets.max()))
 
     @property
     def fields(self) -> dict[str, tuple[np.ndarray, int]]:

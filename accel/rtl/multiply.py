@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, 
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.dataflow.narrow import signed_bits
 from accel.dataflow.timing import TREE_RADIX, tree_stages
-from accel.rtl.constants import signed_width
 from accel.rtl.plan import Plan
 
 
@@ -220,7 +220,7 @@ def bounds(shape: Shape) -> tuple[int, int]:
 
 def bounded_shape(lo: int, hi: int) -> Shape:
     """The narrowest shape that holds ``lo..hi``."""
-    return signed(signed_width(lo, hi)) if lo < 0 else unsigned(max(hi.bit_length(), 1))
+    return signed(signed_bits(lo, hi)) if lo < 0 else unsigned(max(hi.bit_length(), 1))
 
 
 def add_up(m: Module, values: list[Bounded], name: str) -> list[Bounded]:

@@ -12,11 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from accel.dataflow.narrow import Constants, narrow
+from accel.dataflow.narrow import Constants, narrow, signed_bits
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import PARALLEL_LEVELS, search_bits
 from accel.graph import GraphError, IntType, Requantize, Threshold
-from accel.rtl.constants import RequantizeImage, ThresholdImage, pack, signed_width, upright
+from accel.rtl.constants import RequantizeImage, ThresholdImage, pack, upright
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Plan:
             lo, hi = min(lo, int(least.min())), max(hi, int(most.max()) + 1)
             if isinstance(n.activation, Threshold) and n.activation.falling.any():
                 lo, hi = min(lo, -hi), max(hi, -lo)
-        return signed_width(lo, hi)
+        return signed_bits(lo, hi)
 
     def groups(self, n: Neurons) -> int:
         """How many times ``drain`` accumulators are drained for a layer."""
