@@ -13,7 +13,16 @@ from math import gcd
 import numpy as np
 
 from accel.dataflow.budget import Cost
-from accel.dataflow.narrow import LEAST_PRODUCT, WIDE, Constants, dsp_parts, is_shift, narrow, signed_bits
+from accel.dataflow.narrow import (
+    LEAST_PRODUCT,
+    MOST_CHAINED,
+    Constants,
+    dsp_parts,
+    is_shift,
+    narrow,
+    side_by_side,
+    signed_bits,
+)
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, TableNode
 from accel.dataflow.timing import TREE_RADIX, beats, search_bits, unit
 from accel.graph import IntType, Requantize, Tensor, Threshold
@@ -131,10 +140,9 @@ def weight_bits(layers: tuple[Layer, ...], source: IntType, simd: int = 1) -> in
     return 1 if w.bipolar and all(layer.inputs % simd == 0 for layer in layers) else w.weight.width
 
 
-def shared_by(w: Widths, bits: int) -> int:
-    """How many neurons' weights of ``bits`` share one DSP48E1: side by side in its operand, a product's width apart."""
-    unsigned = bits == 1 or not w.weight.signed
-    return max(1, (WIDE - unsigned - bits) // (bits + w.code) + 1)
+def shared_by(w: Widths, bits: int) -> tuple[int, int]:
+    """How many neurons' weights of ``bits`` share one DSP48E1, and how many such products its adders sum up."""
+    return side_by_side(bits, w.code, unsigned=bits == 1 or not w.weight.signed)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -150,7 +158,7 @@ def multipliers_cost(
     product = bits + w.code
     # a term a weight bit: the first two make an adder, each further one a row of carry-save adders
     fabric = w.code * (PRODUCT_LUTS[bits] if bits <= 3 else PRODUCT_LUTS[3] + CARRY_SAVE_LUTS * (bits - 3))
-    share = 1 if own else shared_by(w, bits)
+    share, chain = (1, 1) if own else shared_by(w, bits)
     # what is multiplied by a single bit is no product to Yosys
     if multiplier == "lut" or share * product < LEAST_PRODUCT or w.code == 1:
         return Cost(
@@ -162,14 +170,14 @@ def multipliers_cost(
     loose = rest if rest * product < LEAST_PRODUCT or rest * bits == 1 else 0
     dsp = simd * (full + (rest > loose))
     loose_luts = loose * simd * fabric
-    # an unshared product leaves its DSP48E1 through the DSP's own adder, four of them in a cascade
-    sums = -(-simd // 4) if share == 1 else simd
+    # products leave their DSP48E1 through its own adder, as many in a cascade as their fields have room for
+    sums = -(-simd // (MOST_CHAINED if share == 1 else chain))
     correction = simd * w.code * ADDER_LUTS if share > 1 else 0
     # and only an unshared weight, which fills the DSP48E1's operand, waits in the DSP's own register
     waiting = 0 if share == 1 else pe * simd * bits
     return Cost(
         lut=round(loose_luts + pe * (sums - 1) * product * ADDER_LUTS + correction),
-        ff=simd * w.code + waiting + pe * tree_ff(sums, product),
+        ff=simd * w.code + waiting + pe * tree_ff(sums if share == 1 else simd, product),
         dsp=dsp,
     )
 
