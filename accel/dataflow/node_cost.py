@@ -47,6 +47,7 @@ from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
 RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
 REPACK_LUTS = 1.7  # by fit, for each bit of the store
+WIDEN_LUTS = 5  # to count the parts of a beat, and of the handshake
 PAIR_LUTS, PAIR_FFS = 1.75, 2.1  # by fit, for each pair of bits that is compared and counted
 WINDOW_CONTROL = Cost(lut=130, ff=150)
 STREAM_CONTROL = Cost(lut=30, ff=30)
@@ -186,12 +187,16 @@ def resources_of(node: Node) -> Cost:
 
 
 def repack_cost(source: Stream, sink: Stream) -> Cost:
-    """A change of lanes: a beat that is taken apart where it stands, or a store of about a beat of both."""
+    """A change of lanes: a beat is taken apart where it stands, or put together in a shift register or a store."""
     if source.lanes == sink.lanes:
         return Cost()
     width, common = source.type.width, math.gcd(source.lanes, sink.lanes)
     if common == sink.lanes:
-        return Cost(lut=round(source.lanes * width * CHOICE_LUTS / 2) + 30, ff=15)
+        parts = source.lanes // sink.lanes
+        counter = 0 if source.elements % source.lanes == 0 else 12  # of the frame's beats, for one that is not whole
+        return Cost(lut=sink.lanes * width * -(-(parts - 1) // 3) + 3 + counter, ff=2 + counter)
+    if common == source.lanes and sink.elements % sink.lanes == 0:
+        return Cost(lut=WIDEN_LUTS, ff=(sink.lanes - source.lanes) * width + 4)
     store = (source.lanes + sink.lanes - common) * width
     return Cost(lut=round(store * REPACK_LUTS) + 27, ff=store + 20)
 

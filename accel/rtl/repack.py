@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import gcd
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,6 +40,8 @@ class Repack(wiring.Component):
             ]
         elif source.lanes % sink.lanes == 0:
             self.narrow(m)
+        elif sink.lanes % source.lanes == 0 and sink.elements % sink.lanes == 0:
+            self.widen(m)
         else:
             self.store(m)
         return m
@@ -49,22 +51,38 @@ class Repack(wiring.Component):
         source, sink = self.source, self.sink
         parts = source.lanes // sink.lanes
         part, given = Signal(range(parts)), Signal(range(sink.beats))
-        last, ends = Signal(), Signal()
+        last, ends = Signal(), Signal()  # of the frame, of the beat at the input
+        whole = sink.beats == parts * source.beats
         words = self.input.payload.as_value()
         size = sink.lanes * sink.type.width
         m.d.comb += [
             self.output.payload.as_value().eq(Array(words.word_select(i, size) for i in range(parts))[part]),
             self.output.valid.eq(self.input.valid),
-            last.eq(given == sink.beats - 1),
+            last.eq(0 if whole else given == sink.beats - 1),
             ends.eq(last | (part == parts - 1)),
             self.input.ready.eq(self.output.ready & ends),
         ]
         with m.If(self.input.valid & self.output.ready):
-            m.d.sync += [part.eq(part + 1), given.eq(given + 1)]
+            m.d.sync += [part.eq(part + 1), given.eq(0 if whole else given + 1)]
             with m.If(ends):
                 m.d.sync += part.eq(0)
             with m.If(last):
                 m.d.sync += given.eq(0)
+
+    def widen(self, m: Module) -> None:
+        """All but the last part of a beat wait in a shift register, which needs no choice of places."""
+        parts = self.sink.lanes // self.source.lanes
+        part, last = Signal(range(parts)), Signal()
+        head = self.input.payload.as_value()
+        held = Signal((parts - 1) * len(head), reset_less=True)
+        m.d.comb += [
+            last.eq(part == parts - 1),
+            self.output.payload.as_value().eq(Cat(held, head)),
+            self.output.valid.eq(self.input.valid & last),
+            self.input.ready.eq(self.output.ready | ~last),
+        ]
+        with m.If(self.input.valid & self.input.ready):
+            m.d.sync += [part.eq(Mux(last, 0, part + 1)), held.eq(Cat(held, head)[len(head) :])]
 
     def store(self, m: Module) -> None:
         """Elements that no beat could take yet wait in registers; what completes a beat passes by them."""
