@@ -161,9 +161,9 @@ def relax(
 def dive(
     reckoner: Reckoner, choices: Sequence[Sequence[Option]], budget: Budget, *, within: float | None = None
 ) -> list[Option] | None:
-    """A good folding: of the part that is mixed least the largest share is taken for the whole, until none is mixed.
+    """A good folding: the part that is mixed least takes one of the options that it mixes, until none is mixed.
 
-    None where that ends in what does not fit.
+    It takes the one with which the others still come to least; where none of them fits, the first other one that does.
     """
     some = [list(found) for found in choices]
     relaxed = relax(reckoner, some, budget, within=within)
@@ -176,10 +176,19 @@ def dive(
         if not mixed:
             return [found[0] for found in some]
         least = max(mixed, key=lambda i: float(shares[i].max()))
-        found, mixture = some[least], shares[least]
-        for at in np.argsort(-mixture, kind="stable")[: np.count_nonzero(mixture > WHOLE)]:
-            some[least] = [found[int(at)]]
-            relaxed = relax(reckoner, some, budget, within=within)
-            if relaxed is not None:
+        found, above = some[least], relaxed.above[least]
+        order = np.lexsort((above, -shares[least]))
+        several = int(np.count_nonzero(shares[least] > WHOLE))
+        tried: list[tuple[float, int, Relaxed]] = []
+        for rank, at in enumerate(order):
+            if rank >= several and tried:
                 break
+            some[least] = [found[int(at)]]
+            after = relax(reckoner, some, budget, within=within)
+            if after is not None:
+                tried.append((after.bound, rank, after))
+        if not tried:
+            return None
+        _, rank, relaxed = min(tried, key=lambda entry: entry[:2])
+        some[least] = [found[int(order[rank])]]
     return None
