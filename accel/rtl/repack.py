@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import gcd
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,6 +40,8 @@ class Repack(wiring.Component):
             ]
         elif source.lanes % sink.lanes == 0:
             self.narrow(m)
+        elif sink.lanes % source.lanes == 0 and sink.elements % sink.lanes == 0:
+            self.widen(m)
         else:
             self.store(m)
         return m
@@ -65,6 +67,23 @@ class Repack(wiring.Component):
                 m.d.sync += part.eq(0)
             with m.If(last):
                 m.d.sync += given.eq(0)
+
+    def widen(self, m: Module) -> None:
+        """Parts of a beat are shifted in, so that none needs a choice of its place; the last one passes by."""
+        source, sink = self.source, self.sink
+        size = source.lanes * source.type.width
+        parts = sink.lanes // source.lanes
+        head = self.input.payload.as_value()
+        held = Signal((parts - 1) * size, reset_less=True)
+        part, last = Signal(range(parts)), Signal()
+        m.d.comb += [
+            last.eq(part == parts - 1),
+            self.output.payload.as_value().eq(Cat(held, head)),
+            self.output.valid.eq(self.input.valid & last),
+            self.input.ready.eq(self.output.ready | ~last),
+        ]
+        with m.If(self.input.valid & self.input.ready):
+            m.d.sync += [held.eq(Cat(held[size:], head)), part.eq(Mux(last, 0, part + 1))]
 
     def store(self, m: Module) -> None:
         """Elements that no beat could take yet wait in registers; what completes a beat passes by them."""
