@@ -37,7 +37,7 @@ def test_widths_are_those_of_the_gateware(data: Path, model: str) -> None:
             plan = ArrayPlan(replace(node, simd=simd, multiplier=style))
             w, bits = widths(node.layers, node.source.type), weight_bits(node.layers, node.source.type, simd)
             assert (w.code, w.accumulator, bits) == (plan.input_width, plan.width, plan.weight_type.width)
-            assert style == "lut" or shared_by(w, bits) == plan.packing.share
+            assert style == "lut" or shared_by(w, bits) == (plan.packing.share, plan.packing.chain)
         image = plan.requantization()
         if image is None:
             assert (w.multiplier, w.bias) == (0, 0)

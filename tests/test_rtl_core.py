@@ -326,7 +326,7 @@ def test_the_same_pipeline_gives_the_same_verilog_and_images() -> None:
     assert "\\input__payload<0> " in first and not re.search(r"\\\S*\[", first)  # Yosys takes it for a bit
     # two input tiles of two, one neuron tile of four; weights of three bits, those of shared multipliers with an offset
     plan = ArrayPlan(node)
-    assert (plan.packing.share, plan.packing.field, plan.packing.offset) == (4, 6, 4)
+    assert (plan.packing.share, plan.packing.chain, plan.packing.field, plan.packing.offset) == (4, 2, 7, 4)
     rows = [[1, -1], [2, 1], [0, 0], [0, 0]], [[2, 0], [0, 0], [0, 0], [0, 0]]
     codes = [[(w + (4 if p < 3 else 0)) & 7 for p, row in enumerate(tile) for w in row] for tile in rows]
     assert images(node)["weights"] == [sum(code << 3 * i for i, code in enumerate(word)) for word in codes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import gcd
 
 import numpy as np
 from hypothesis import assume
@@ -49,7 +50,7 @@ def convs(draw: Draw, *, bipolar: bool = False) -> Pipeline:
     """One convolution, of any groups, with its activation; or one of bits, with more channels."""
     window, image = draw(windows())
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    groups, n, each = draw(st.sampled_from([1, 1, 1, 2, 3])), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    groups, n, each = draw(st.sampled_from([1, 1, 1, 2, 3])), draw(st.integers(1, 4)), draw(st.integers(1, 7))
     n = draw(st.integers(1, 40)) if bipolar else n
     image = replace(image, channels=groups * n)
     types = st.just(IntType.bipolar()) if bipolar else int_types(8)
@@ -61,8 +62,9 @@ def convs(draw: Draw, *, bipolar: bool = False) -> Pipeline:
     sums = conv.infer(x)
     activation = draw(activations("t", sums))
     y = sums if activation is None else activation.infer(sums)
-    pe, simd = draw(st.sampled_from(divisors(each))), draw(st.sampled_from([d for d in divisors(n) if n <= 5 * d]))
-    drain = draw(st.sampled_from(divisors(pe)))
+    pe = draw(st.integers(1, each) if groups == 1 else st.sampled_from(divisors(each)))
+    simd = draw(st.sampled_from([d for d in divisors(n) if n <= 5 * d]))
+    drain = draw(st.sampled_from(divisors(gcd(pe, each))))
     multiplier = "lut" if bipolar else draw(st.sampled_from(["dsp", "lut"]))
     node = ConvNode(
         "conv", conv, activation, image, stream_of(x, simd), stream_of(y, drain), pe=pe, simd=simd,

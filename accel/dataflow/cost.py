@@ -14,7 +14,16 @@ from math import gcd
 import numpy as np
 
 from accel.dataflow.budget import Cost
-from accel.dataflow.narrow import LEAST_PRODUCT, WIDE, Constants, dsp_parts, is_shift, narrow, signed_bits
+from accel.dataflow.narrow import (
+    LEAST_PRODUCT,
+    MOST_CHAINED,
+    Constants,
+    dsp_parts,
+    is_shift,
+    narrow,
+    side_by_side,
+    signed_bits,
+)
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, Stream, TableNode
 from accel.dataflow.timing import (
     FETCH,
@@ -42,6 +51,7 @@ THRESHOLD_BITS = 0.7  # by fit, for each bit: neighbouring thresholds have topmo
 CLIP_LUTS = 12  # of a quotient: its topmost bits, and the choice among it and the ends
 FIFO_LUTS = 25  # of a FIFO of results: two addresses, a level, and the places that are left
 REPACK_LUTS = 1.7  # by fit, for each bit of the store of a change of lanes
+WIDEN_LUTS = 5  # to count the parts of a beat, and of the handshake
 ARRAY_CONTROL, LAYER_CONTROL = 80, 25  # by fit: the counters of an array, and what chooses among those of its layers
 
 
@@ -144,10 +154,9 @@ def weight_bits(layers: tuple[Layer, ...], source: IntType, simd: int = 1) -> in
     return 1 if w.bipolar and all(layer.inputs % simd == 0 for layer in layers) else w.weight.width
 
 
-def shared_by(w: Widths, bits: int) -> int:
-    """How many neurons' weights of ``bits`` share one DSP48E1: side by side in its operand, a product's width apart."""
-    unsigned = bits == 1 or not w.weight.signed
-    return max(1, (WIDE - unsigned - bits) // (bits + w.code) + 1)
+def shared_by(w: Widths, bits: int) -> tuple[int, int]:
+    """How many neurons' weights of ``bits`` share one DSP48E1, and how many such products its adders sum up."""
+    return side_by_side(bits, w.code, unsigned=bits == 1 or not w.weight.signed)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -162,7 +171,7 @@ def multipliers_cost(
     bits = weight_bits(layers, source, simd)
     product = bits + w.code
     fabric = product_luts(bits, w.code)
-    share = 1 if own else shared_by(w, bits)
+    share, chain = (1, 1) if own else shared_by(w, bits)
     # what is multiplied by a single bit is no product to Yosys
     if multiplier == "lut" or share * product < LEAST_PRODUCT or w.code == 1:
         return Cost(
@@ -175,14 +184,14 @@ def multipliers_cost(
     loose = rest if rest * product < LEAST_PRODUCT or rest * bits == 1 else 0
     dsp = simd * (full + (rest > loose))
     loose_luts = loose * simd * fabric
-    # an unshared product leaves its DSP48E1 through the DSP's own adder, four of them in a cascade
-    sums = -(-simd // 4) if share == 1 else simd
+    # products leave their DSP48E1 through its own adder, as many in a cascade as their fields have room for
+    sums = -(-simd // (MOST_CHAINED if share == 1 else chain))
     correction = simd * w.code * ADDER_LUTS if share > 1 else 0
     # and only an unshared weight, which fills the DSP48E1's operand, waits in the DSP's own register
     waiting = 0 if share == 1 else pe * simd * bits
     return Cost(
-        lut=round(loose_luts + pe * tree_luts(sums, product) + correction),
-        ff=simd * w.code + waiting + pe * tree_ff(sums, product),
+        lut=round(loose_luts + pe * tree_luts(sums, product + (chain - 1).bit_length()) + correction),
+        ff=simd * w.code + waiting + pe * tree_ff(sums if share == 1 else simd, product),
         dsp=dsp,
     )
 
@@ -340,16 +349,17 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
 
 
 def repack_cost(source: Stream, sink: Stream) -> Cost:
-    """A change of lanes: of a beat that stands a part is chosen, or parts are shifted in, or a store holds them."""
+    """A change of lanes: a beat is taken apart where it stands, or put together in a shift register or a store."""
     if source.lanes == sink.lanes:
         return Cost()
-    width, parts = source.type.width, source.lanes // sink.lanes
-    if source.lanes % sink.lanes == 0:
-        # a choice of four is a LUT6
-        return Cost(lut=sink.lanes * width * -(-(parts - 1) // 3) + 15, ff=15)
-    if sink.lanes % source.lanes == 0 and sink.elements % sink.lanes == 0:
-        return Cost(lut=6, ff=(sink.lanes - source.lanes) * width + 5)
-    store = (source.lanes + sink.lanes - gcd(source.lanes, sink.lanes)) * width
+    width, common = source.type.width, gcd(source.lanes, sink.lanes)
+    if common == sink.lanes:
+        parts = source.lanes // sink.lanes
+        counter = 0 if source.elements % source.lanes == 0 else 12  # of the frame's beats, for one that is not whole
+        return Cost(lut=sink.lanes * width * -(-(parts - 1) // 3) + 3 + counter, ff=2 + counter)
+    if common == source.lanes and sink.elements % sink.lanes == 0:
+        return Cost(lut=WIDEN_LUTS, ff=(sink.lanes - source.lanes) * width + 4)
+    store = (source.lanes + sink.lanes - common) * width
     return Cost(lut=round(store * REPACK_LUTS) + 27, ff=store + 20)
 
 

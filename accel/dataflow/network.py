@@ -21,7 +21,7 @@ from accel.dataflow.options import Option, options
 from accel.dataflow.parts import Part
 from accel.dataflow.relax import Reckoner, area, relax
 
-EFFORT = 2.0  # seconds of CP-SAT's own, deterministic clock for each question
+EFFORT = 6.0  # seconds of CP-SAT's own, deterministic clock for each question
 GAPS = (0.01, 0.1, math.inf)  # above the bound: how near to it options have to be to be tried, first and then
 SLACK = 0.005  # of the latency, for a smaller folding
 SHARE = 1000  # parts of a frame in which fill is counted
@@ -188,6 +188,7 @@ def search(
     solver.parameters.num_workers = 1
     solver.parameters.catch_sigint_signal = False  # else Ctrl-C ends Python without cleaning up ever after
     solver.parameters.random_seed = 1
+    solver.parameters.linearization_level = 2  # the programs that it bounds with know the starts and ends as well
     solver.parameters.max_deterministic_time = EFFORT
     solver.parameters.relative_gap_limit = SLACK
     status = solver.solve(model)

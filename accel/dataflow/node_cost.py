@@ -160,12 +160,12 @@ def weight_columns(conv: Conv, bits: int, pe: int, taps: int, lanes: int) -> tup
     ``lanes`` channels. Of more than 64 words, which do not lie in LUTs, all are taken to differ.
     """
     outputs, kh, kw, channels = conv.weights.shape
-    parts = -(-kh * kw // taps)
-    padded = np.zeros((outputs, parts * taps, channels), dtype=np.int64)
-    padded[:, : kh * kw] = conv.weights.reshape(outputs, kh * kw, channels)
+    parts, tiles = -(-kh * kw // taps), -(-outputs // pe)
+    padded = np.zeros((tiles * pe, parts * taps, channels), dtype=np.int64)
+    padded[:outputs, : kh * kw] = conv.weights.reshape(outputs, kh * kw, channels)
     if conv.weight_type.is_bipolar and bits == 1:
         padded = (padded > 0).astype(np.int64)
-    tiled = padded.reshape(outputs // pe, pe, parts, taps, channels // lanes, lanes)
+    tiled = padded.reshape(tiles, pe, parts, taps, channels // lanes, lanes)
     tiled = tiled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, pe * taps * lanes)
     changes = np.bitwise_or.reduce(tiled) & ~np.bitwise_and.reduce(tiled)
     places = np.arange(bits)

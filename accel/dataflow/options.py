@@ -92,7 +92,7 @@ def keys_of(part: Part) -> dict[str, Sequence]:
     keys = {"lanes": lanes_of(part)}
     if isinstance(op, Conv):
         each, channels = len(op.weights) // op.groups, op.weights.shape[3]
-        pes = divisors(len(op.weights) if op.is_depthwise else each)
+        pes = folds_of(each) if op.groups == 1 else divisors(len(op.weights) if op.is_depthwise else each)
         keys = {"pe": pes} if op.is_depthwise else {"pe": pes, "simd": divisors(channels)}
         keys |= {"taps": range(1, op.window.taps + 1), "drain": pes, **CHOICES}
     if isinstance(op, Conv | MaxPool | SumPool):
@@ -166,9 +166,10 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
                     "taps": taps,
                 }
                 each = -(-conv.window.taps // taps) * (1 if conv.is_depthwise else conv.weights.shape[3] // simd)
-                enough = next(d for d in divisors(pe) if pe // d <= each)
-                for drain in chosen("drain", wishes, (enough,)):
-                    if pe % drain:
+                drains = divisors(math.gcd(pe, len(conv.weights)))
+                enough = [d for d in drains if pe // d <= each][:1]
+                for drain in chosen("drain", wishes, enough):
+                    if drain not in drains:
                         continue
                     for style in chosen("multiplier", wishes, styles):
                         for memory in chosen("memory", wishes, CHOICES["memory"]):

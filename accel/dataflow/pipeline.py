@@ -109,6 +109,8 @@ class Sliding:
 
     conv: Conv
     image: Image
+    pe: int
+    drain: int
 
     @property
     def window(self) -> Window:
@@ -126,6 +128,12 @@ class Sliding:
         tiles, each = self.folds
         return rows * columns * tiles * each
 
+    @property
+    def beats(self) -> tuple[int, int]:
+        """Beats of the sink that a tile gives, and that the last one of an output pixel gives."""
+        rest = len(self.conv.weights) - (self.folds[0] - 1) * self.pe
+        return self.pe // self.drain, rest // self.drain
+
 
 @dataclass(frozen=True)
 class ConvNode(Sliding):
@@ -134,9 +142,10 @@ class ConvNode(Sliding):
     The line buffer holds the last ``capacity`` pixels, ``taps`` times over, and shows ``taps`` neighbouring elements of
     the kernel, each with ``simd`` channels of one pixel, a step. For each output pixel, for each tile of ``pe``
     neurons, for each group of ``taps`` elements of the kernel in raster order, for each tile of ``simd`` channels of
-    the neurons' group: a step. ``simd`` is also the lanes of the source and divides the channels of a group; ``pe``
-    divides the neurons of a group; ``drain``, the lanes of the sink, divides ``pe``. Of a kernel that is no multiple of
-    ``taps`` the last group is filled up with weights of zero. ``memory`` (of the weights) and ``buffer`` (of the
+    the neurons' group: a step. ``simd`` is also the lanes of the source and divides the channels of a group; of
+    several groups, ``pe`` divides the neurons of each; ``drain``, the lanes of the sink, divides ``pe`` and the
+    neurons. Of a kernel that is no multiple of ``taps`` the last group is filled up with weights of zero, and so is the
+    last tile of neurons that are no multiple of ``pe``. ``memory`` (of the weights) and ``buffer`` (of the
     pixels) are "bram" or "lut".
     """
 
@@ -159,7 +168,7 @@ class ConvNode(Sliding):
     def folds(self) -> tuple[int, int]:
         """Tiles of neurons, and steps that each takes, for one output pixel."""
         outputs, _, _, channels = self.conv.weights.shape
-        return outputs // self.pe, -(-self.window.taps // self.taps) * (channels // self.simd)
+        return -(-outputs // self.pe), -(-self.window.taps // self.taps) * (channels // self.simd)
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,9 @@ struct Lending {
     void setup(Int all, Int each) { places = all, beats = each, spare = all - each; }
     bool free() const { return spare >= 0; }
     bool valid(Int now) const { return !leaving.empty() && leaving.front() <= now; }
-    void advance(bool taken, bool given) {
-        spare += (given ? 1 : 0) - (taken ? beats : 0);
+    void advance(bool taken, bool given) { advance(taken ? beats : 0, given); }
+    void advance(Int taken, bool given) {
+        spare += (given ? 1 : 0) - taken;
         if (given) leaving.pop_front();
     }
 };
@@ -174,14 +175,15 @@ struct Repack : Component {
 
 // A line buffer and what reads it, window by window, in steps.
 struct Window : Component {
-    Int capacity, tiles, each, beats, latency, release, image;
+    Int capacity, tiles, each, beats, beats_last, latency, release, image;
     std::vector<Int> needs, gone;  // of each output pixel, in beats
-    Int accepted = 0, freed = 0, most = 0, frame = 0, pixel = 0, tile = 0, step = 0, last = -(Int(1) << 40);
+    Int accepted = 0, freed = 0, most = 0, frame = 0, pixel = 0, tile = 0, step = 0, vacant = 0;
     std::deque<std::pair<Int, Int>> freeing;
     bool issue = false;
     Lending results;
     explicit Window(Reader &r) {
-        capacity = r.next(), tiles = r.next(), each = r.next(), beats = r.next(), latency = r.next();
+        capacity = r.next(), tiles = r.next(), each = r.next(), beats = r.next(), beats_last = r.next();
+        latency = r.next();
         results.setup(r.next(), beats);
         release = r.next(), image = r.next();
         needs = r.list(), gone = r.list();
@@ -191,11 +193,12 @@ struct Window : Component {
         while (!freeing.empty() && freeing.front().first <= now) freed = freeing.front().second, freeing.pop_front();
         in[0]->ready = accepted - freed < capacity;
         issue = step > 0 || tile > 0 || accepted >= frame * image + needs[pixel];
-        if (step == each - 1) issue = issue && now >= last + beats && results.free();
+        if (step == each - 1) issue = issue && now >= vacant && results.free();
     }
     void advance(Int now) override {
         bool ends = issue && step == each - 1;
-        results.advance(ends, out[0]->moves());
+        Int gives = tile == tiles - 1 ? beats_last : beats;
+        results.advance(ends ? gives : 0, out[0]->moves());
         if (in[0]->moves()) {
             accepted++;
             if (accepted - freed > most) most = accepted - freed;
@@ -205,8 +208,8 @@ struct Window : Component {
             step++;
             return;
         }
-        for (Int i = 0; i < beats; i++) results.leaving.push_back(now + latency + i);
-        last = now, step = 0;
+        for (Int i = 0; i < gives; i++) results.leaving.push_back(now + latency + i);
+        vacant = now + gives, step = 0;
         if (++tile < tiles) return;
         tile = 0;
         freeing.push_back({now + release, frame * image + gone[pixel]});

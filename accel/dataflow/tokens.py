@@ -215,10 +215,10 @@ def encode(node: Node) -> tuple[int, list[int]]:
     if isinstance(node, ConvNode | DepthwiseNode):
         products = node.taps if isinstance(node, DepthwiseNode) else node.simd * node.taps
         latency = timing.window_latency(products) + timing.FETCH + timing.unit_latency_alone(node.activation)
-        return WINDOW, window(node, *node.folds, node.pe // node.drain, latency)
+        return WINDOW, window(node, *node.folds, node.beats, latency)
     if isinstance(node, PoolNode) and node.overlaps:
         tiles = node.image.channels // node.source.lanes
-        return WINDOW, window(node, tiles, node.window.taps, 1, timing.pool_latency(node))
+        return WINDOW, window(node, tiles, node.window.taps, (1, 1), timing.pool_latency(node))
     if isinstance(node, PoolNode):
         return FLOW, flow(timing.pool_latency(node), pool_steps(node))
     if isinstance(node, AddNode):
@@ -252,14 +252,19 @@ def flow(latency: int, steps: Sequence[int], *, joint: bool = False) -> list[int
     return [latency + timing.FIFO, timing.lent_places(latency, 1, 1), int(joint), len(steps), *steps]
 
 
-def window(node: ConvNode | DepthwiseNode | PoolNode, tiles: int, each: int, beats: int, latency: int) -> list[int]:
-    """What reads a line buffer; ``latency`` is from a tile's last step to its first beat in the result FIFO."""
+def window(
+    node: ConvNode | DepthwiseNode | PoolNode, tiles: int, each: int, beats: tuple[int, int], latency: int
+) -> list[int]:
+    """What reads a line buffer; ``latency`` is from a tile's last step to its first beat in the result FIFO.
+
+    ``beats`` are those of a tile and of the last one.
+    """
     assert timing.WRITTEN == 1, "tokens.cpp lets a step be issued in the cycle after its beat was accepted"
     words = node.image.channels // node.source.lanes
     capacity = node.capacity or least_capacity(node.window, node.image)
     needed, gone = needs(node.window, node.image.height, node.image.width)
-    places = timing.lent_places(latency, beats, each)
-    numbers = [capacity * words, tiles, each, beats, latency + timing.FIFO, places, timing.RELEASE, node.source.beats]
+    places = timing.lent_places(latency, beats[0], each)
+    numbers = [capacity * words, tiles, each, *beats, latency + timing.FIFO, places, timing.RELEASE, node.source.beats]
     return [*numbers, len(needed), *(needed * words).tolist(), len(gone), *(gone * words).tolist()]
 
 

@@ -56,13 +56,13 @@ class SlidingUnit(wiring.Component):
         m.d.comb += [products.weights.eq(weights), products.x.eq(window.x)]
 
         latency = window_latency(plan.fan_in)
-        m.submodules.drain = drain = Drain(plan, node.sink, latency=latency, interval=each)
+        m.submodules.drain = drain = Drain(plan, node.sink, latency=latency, interval=each, beats=node.beats)
         finishing = window.issue & window.last
-        m.d.comb += [window.blocked.eq(~drain.free), drain.take.eq(finishing)]
-        control = Cat(window.issue, window.first if each > 1 else Const(1, 1), finishing)
-        valid, first, finished = line(m, "control", control, latency - ACCUMULATE)[-1]
+        m.d.comb += [window.blocked.eq(~drain.free), drain.take.eq(finishing), drain.ending.eq(window.ending)]
+        control = Cat(window.issue, window.first if each > 1 else Const(1, 1), finishing, window.ending)
+        valid, first, finished, ending = line(m, "control", control, latency - ACCUMULATE)[-1]
         step = Step(valid, first if each > 1 else Const(1, 1), finished, Const(0))
-        m.d.comb += drain.finished.eq(finished)
+        m.d.comb += [drain.finished.eq(finished), drain.finished_ending.eq(ending)]
         for p in range(plan.pe):
             total = products.totals[p]
             m.d.comb += drain.sums[p].eq(accumulator(m, f"{p}", total, step, drain_row=Const(0), rows=1))

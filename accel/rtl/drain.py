@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Signal, Value, signed
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,17 +21,20 @@ class Drain(wiring.Component):
     ``take`` says that the last step of a tile is issued, which it may when ``free`` is high: places for its beats are
     left, and by the time its sums are there those of the tile before have gone. ``latency`` cycles later they stand in
     ``sums``, until those of the next tile do; ``finished`` is high in the cycle before. The first beat is fetched at
-    once, the others follow. ``interval`` is the steps of a tile.
+    once, the others follow. ``interval`` is the steps of a tile. ``beats`` are those of a tile and of the last one of a
+    pixel, which is ``ending`` when it is taken, and ``finished_ending`` when it is finished.
     """
 
-    def __init__(self, plan: Plan, sink: Stream, *, latency: int, interval: int) -> None:
+    def __init__(self, plan: Plan, sink: Stream, *, latency: int, interval: int, beats: tuple[int, int]) -> None:
         self.plan, self.sink, self.latency, self.interval = plan, sink, latency, interval
-        self.beats = plan.pe // plan.drain
+        self.beats, self.ending_beats = beats
         super().__init__(
             {
                 "free": Out(1),
                 "take": In(1),
+                "ending": In(1),
                 "finished": In(1),
+                "finished_ending": In(1),
                 "sums": In(data.ArrayLayout(signed(plan.width), plan.pe)),
                 "output": Out(signature(sink)),
             }
@@ -39,7 +42,7 @@ class Drain(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        plan, beats = self.plan, self.beats
+        plan, beats, shorter = self.plan, self.beats, self.ending_beats != self.beats
         neurons = plan.neurons[0]
         activation = unit_latency_alone(neurons.activation)
         m.submodules.results = results = LendingFIFO(
@@ -47,22 +50,33 @@ class Drain(wiring.Component):
             latency=self.latency + FETCH + activation,
             beats=beats,
             interval=self.interval,
+            ending_beats=self.ending_beats,
         )
         waiting = Signal()  # the tile before began less than ``beats`` cycles ago
         if beats > self.interval:
             left = Signal(range(beats))
             m.d.comb += waiting.eq(left != 0)
             with m.If(self.take):
-                m.d.sync += left.eq(beats - 1)
+                m.d.sync += left.eq(Mux(self.ending, self.ending_beats - 1, beats - 1) if shorter else beats - 1)
             with m.Elif(waiting):
                 m.d.sync += left.eq(left - 1)
-        m.d.comb += [self.free.eq(results.free & ~waiting), results.take.eq(self.take)]
+        m.d.comb += [
+            self.free.eq(results.free & ~waiting),
+            results.take.eq(self.take),
+            results.ending.eq(self.ending),
+        ]
 
         fetch, group, address = Signal(), Signal(range(beats)), Signal(range(plan.groups(neurons)))
+        last: Value = Const(beats - 1)
+        if shorter:
+            ending = Signal()
+            with m.If(self.finished):
+                m.d.sync += ending.eq(self.finished_ending)
+            last = Mux(ending, self.ending_beats - 1, beats - 1)
         m.d.sync += group.eq(0)
         with m.If(self.finished):
             m.d.sync += fetch.eq(1)
-        with m.Elif(group == beats - 1):
+        with m.Elif(group == last):
             m.d.sync += fetch.eq(0)
         with m.Elif(fetch):
             m.d.sync += group.eq(group + 1)

@@ -93,7 +93,11 @@ class ConvPlan(Plan):
             ),
             (channels % lanes != 0, f"takes {lanes} channels at once, which do not divide {channels}"),
             (node.drain != node.sink.lanes, f"gives {node.drain} elements at once, but its sink has {node.sink.lanes}"),
-            (len(weights) // conv.groups % node.pe != 0 and not depthwise, f"pe {node.pe} does not divide its neurons"),
+            (
+                len(weights) // conv.groups % node.pe != 0 and conv.groups > 1 and not depthwise,
+                f"pe {node.pe} does not divide the neurons of a group",
+            ),
+            (len(weights) % node.drain != 0, f"drain {node.drain} does not divide its neurons"),
             (depthwise and conv.weights.shape[::3] != (image.channels, 1), "is no depthwise convolution"),
         ):
             if wrong:
@@ -118,9 +122,10 @@ class ConvPlan(Plan):
         filling = 0
         if self.weight_type.is_bipolar:  # disagrees with the bit that it meets, or meets a zero
             filling = -1 if self.pad else 1
-        kernel = -(-kh * kw // node.taps) * node.taps
-        padded = np.full((outputs, kernel, channels), filling, dtype=np.int64)
-        padded[:, : kh * kw] = node.conv.weights.reshape(outputs, kh * kw, channels)
+        kernel, neurons = -(-kh * kw // node.taps) * node.taps, -(-outputs // node.pe) * node.pe
+        padded = np.full((neurons, kernel, channels), filling, dtype=np.int64)
+        padded[outputs:] = np.clip(0, self.weight_type.lo, self.weight_type.hi)  # whose sums nobody reads
+        padded[:outputs, : kh * kw] = node.conv.weights.reshape(outputs, kh * kw, channels)
         tiled = padded.reshape(-1, node.pe, kernel // node.taps, node.taps, channels // lanes, lanes)
         return self.words(tiled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, node.pe, self.fan_in))
 

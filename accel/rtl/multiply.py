@@ -20,8 +20,9 @@ class Products(wiring.Component):
     register, so that synthesis makes of each product what its weight needs.
 
     Neurons share DSP48E1s as `Packing` says: with all fields but the highest unsigned, the fields of a product do not
-    touch each other. What the codes' offset adds to a sum, ``offset * sum(x)``, is the same for all neurons; it is
-    added up once, beside the trees, and leaves each sum in the last stage of its tree.
+    touch each other, nor do those of as many products' sum as the fields have room for. What the codes' offset adds to
+    a sum, ``offset * sum(x)``, is the same for all neurons; it is added up once, beside the trees, and leaves each sum
+    in the last stage of its tree.
 
     Bipolar weights that meet bipolar inputs are compared, and `agreements` counts how many are equal.
     """
@@ -74,15 +75,17 @@ class Products(wiring.Component):
         products: list[list[Bounded]] = [[] for _ in range(plan.pe)]
         for first in range(0, plan.pe, packing.share):
             neurons = range(first, min(first + packing.share, plan.pe))
-            for i, value in enumerate(self.inputs(x, first)):
-                weights = [self.weight(p, i) for p in neurons]
+            inputs = self.inputs(x, first)
+            for start in range(0, plan.fan_in, packing.chain):
+                chained = range(start, min(start + packing.chain, plan.fan_in))
+                weights = [[self.weight(p, i) for p in neurons] for i in chained]
                 if plan.multiplier == "dsp":
-                    fields = self.shared(m, weights, value, f"{first}_{i}")
+                    fields = self.shared(m, weights, [inputs[i] for i in chained], f"{first}_{start}")
                 else:
-                    fields = [self.fabric(m, weights[0], value, f"{first}_{i}")]
-                for p, field, weight in zip(neurons, fields, weights, strict=True):
+                    fields = [self.fabric(m, weights[0][0], inputs[start], f"{first}_{start}")]
+                for p, field, weight in zip(neurons, fields, weights[0], strict=True):
                     lo, hi = bounds(weight.shape())
-                    products[p].append((field, lo * x_bound, hi * x_bound))
+                    products[p].append((field, lo * x_bound * len(chained), hi * x_bound * len(chained)))
 
         # one stage behind x as the products are two: it meets the trees before their last stage
         correction = Signal(range(plan.fan_in * x_bound + 1), reset_less=True)
@@ -96,7 +99,8 @@ class Products(wiring.Component):
         for p in range(plan.pe):
             values = products[p]
             for stage in range(stages - 1):
-                values = add_up(m, values, f"sum{p}_{stage}")
+                radix = TREE_RADIX if stage else TREE_RADIX // packing.chain
+                values = add_up(m, values, f"sum{p}_{stage}", radix)
             total: Value = sum((v for v, _, _ in values[1:]), start=values[0][0])
             if coded[p]:
                 total = total * 1 if packing.scale == 1 else Cat(Const(0, 1), total)
@@ -129,17 +133,24 @@ class Products(wiring.Component):
         m.d.sync += operand.eq(value)
         return operand
 
-    def shared(self, m: Module, weights: list[Value], x: Signal, name: str) -> list[Value]:
-        """One DSP48E1: its operand and product registers have no reset and no enable, so that they fit into it."""
-        packing = self.plan.packing
-        places: list[Value] = [Cat(w, Const(0, packing.field - len(w))) for w in weights[:-1]]
-        top = weights[-1] if weights[-1].shape().signed else Cat(weights[-1], Const(0, 1))
-        a = self.operand(m, Cat(*places, top).as_signed(), name)
-        product = Signal(signed(len(a) + len(x)), name=f"product{name}", reset_less=True)
-        m.d.sync += product.eq(a * x)
-        at = (len(weights) - 1) * packing.field
-        lower: list[Value] = [product[i : i + packing.field] for i in range(0, at, packing.field)]
-        return [*lower, product[at:].as_signed() if weights[-1].shape().signed else product[at:]]
+    def shared(self, m: Module, weights: list[list[Value]], x: list[Signal], name: str) -> list[Value]:
+        """A DSP48E1 for the weights that meet each input; its adder, if any, sums up what the others give.
+
+        Operand and product registers have no reset and no enable, so that they fit into it.
+        """
+        packing, top_signed = self.plan.packing, weights[0][-1].shape().signed
+        products = []
+        for i, (row, value) in enumerate(zip(weights, x, strict=True)):
+            places: list[Value] = [Cat(w, Const(0, packing.field - len(w))) for w in row[:-1]]
+            top = row[-1] if top_signed else Cat(row[-1], Const(0, 1))
+            a = self.operand(m, Cat(*places, top).as_signed(), f"{name}_{i}")
+            product = Signal(signed(len(a) + len(value)), name=f"product{name}_{i}", reset_less=True)
+            m.d.sync += product.eq(a * value)
+            products.append(product)
+        total = sum(products[1:], start=products[0])
+        at = (len(weights[0]) - 1) * packing.field
+        lower: list[Value] = [total[i : i + packing.field] for i in range(0, at, packing.field)]
+        return [*lower, total[at:].as_signed() if top_signed else total[at:]]
 
     def fabric(self, m: Module, weight: Value, x: Signal, name: str) -> Value:
         """A small product in LUTs, added up over the bits of the weight."""
@@ -223,13 +234,13 @@ def bounded_shape(lo: int, hi: int) -> Shape:
     return signed(signed_bits(lo, hi)) if lo < 0 else unsigned(max(hi.bit_length(), 1))
 
 
-def add_up(m: Module, values: list[Bounded], name: str) -> list[Bounded]:
-    """One stage of an adder tree: registered sums of ``TREE_RADIX`` values each, of exactly the width they need."""
+def add_up(m: Module, values: list[Bounded], name: str, radix: int = TREE_RADIX) -> list[Bounded]:
+    """One stage of an adder tree: registered sums of ``radix`` values each, of exactly the width they need."""
     sums: list[Bounded] = []
-    for start in range(0, len(values), TREE_RADIX):
-        part = values[start : start + TREE_RADIX]
+    for start in range(0, len(values), radix):
+        part = values[start : start + radix]
         lo, hi = sum(b for _, b, _ in part), sum(b for _, _, b in part)
-        register = Signal(bounded_shape(lo, hi), name=f"{name}_{start // TREE_RADIX}", reset_less=True)
+        register = Signal(bounded_shape(lo, hi), name=f"{name}_{start // radix}", reset_less=True)
         m.d.sync += register.eq(sum((v for v, _, _ in part[1:]), start=part[0][0]))
         sums.append((register, lo, hi))
     return sums

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from accel.dataflow.narrow import Constants, narrow, signed_bits
+from accel.dataflow.narrow import Constants, narrow, side_by_side, signed_bits
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import PARALLEL_LEVELS, search_bits
 from accel.graph import GraphError, IntType, Requantize, Threshold
@@ -52,11 +52,14 @@ class Code:
 class Packing:
     """How weights share multipliers: a DSP48E1 takes ``share`` neurons' weights, ``field`` bits apart, and one input.
 
+    ``chain`` such products can be added up as they are.
+
     All fields but the highest hold an unsigned code: ``w = scale * code - offset``. The highest does only when
     ``unsigned``, else it holds the weight itself in two's complement.
     """
 
     share: int
+    chain: int
     field: int
     unsigned: bool
     scale: int
@@ -152,15 +155,15 @@ class Plan:
     def packing(self) -> Packing:
         """As many weights to a DSP48E1 as fit its 25-bit signed operand."""
         weight = self.weight_type
-        field = weight.width + self.input_width
         if weight.is_bipolar:
             unsigned, scale, offset = True, 2, 1
         else:
             unsigned, scale, offset = not weight.signed, 1, 1 << (weight.width - 1) if weight.signed else 0
-        share = 1
+        share, chain = 1, 1
         if self.multiplier == "dsp" and not self.own:
-            share = max(1, (25 - unsigned - weight.width) // field + 1)
-        return Packing(share, field, unsigned, scale, offset)
+            share, chain = side_by_side(weight.width, self.input_width, unsigned=unsigned)
+        field = weight.width + self.input_width + chain.bit_length() - 1
+        return Packing(share, chain, field, unsigned, scale, offset)
 
     def words(self, tiles: np.ndarray) -> list[int]:
         """Words of the weight memory, from weights of shape (steps, pe, fan_in)."""

@@ -160,7 +160,11 @@ class PoolUnit(wiring.Component):
             )
             m.submodules.running = memory
             write, read = memory.write_port(), memory.read_port(domain="comb")
-            m.d.comb += [read.addr.eq(place), write.addr.eq(place), write.en.eq(valid), write.data.eq(Cat(*after))]
+            # A register of its own, which is another one by its first value only: where both ports have the same
+            # address Yosys takes RAM64X1S, which nextpnr-himbaechel 0.11.1 cannot pack.
+            reads_at = Signal.like(place, name="reads_at", init=1)
+            m.d.sync += reads_at.eq(start + word)
+            m.d.comb += [read.addr.eq(reads_at), write.addr.eq(place), write.en.eq(valid), write.data.eq(Cat(*after))]
             before = [read.data.word_select(i, width) for i in range(self.lanes)]
             if values[0].shape().signed:
                 before = [bits.as_signed() for bits in before]

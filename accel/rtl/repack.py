@@ -51,31 +51,30 @@ class Repack(wiring.Component):
         source, sink = self.source, self.sink
         parts = source.lanes // sink.lanes
         part, given = Signal(range(parts)), Signal(range(sink.beats))
-        last, ends = Signal(), Signal()
+        last, ends = Signal(), Signal()  # of the frame, of the beat at the input
+        whole = sink.beats == parts * source.beats
         words = self.input.payload.as_value()
         size = sink.lanes * sink.type.width
         m.d.comb += [
             self.output.payload.as_value().eq(Array(words.word_select(i, size) for i in range(parts))[part]),
             self.output.valid.eq(self.input.valid),
-            last.eq(given == sink.beats - 1),
+            last.eq(0 if whole else given == sink.beats - 1),
             ends.eq(last | (part == parts - 1)),
             self.input.ready.eq(self.output.ready & ends),
         ]
         with m.If(self.input.valid & self.output.ready):
-            m.d.sync += [part.eq(part + 1), given.eq(given + 1)]
+            m.d.sync += [part.eq(part + 1), given.eq(0 if whole else given + 1)]
             with m.If(ends):
                 m.d.sync += part.eq(0)
             with m.If(last):
                 m.d.sync += given.eq(0)
 
     def widen(self, m: Module) -> None:
-        """Parts of a beat are shifted in, so that none needs a choice of its place; the last one passes by."""
-        source, sink = self.source, self.sink
-        size = source.lanes * source.type.width
-        parts = sink.lanes // source.lanes
-        head = self.input.payload.as_value()
-        held = Signal((parts - 1) * size, reset_less=True)
+        """All but the last part of a beat wait in a shift register, which needs no choice of places."""
+        parts = self.sink.lanes // self.source.lanes
         part, last = Signal(range(parts)), Signal()
+        head = self.input.payload.as_value()
+        held = Signal((parts - 1) * len(head), reset_less=True)
         m.d.comb += [
             last.eq(part == parts - 1),
             self.output.payload.as_value().eq(Cat(held, head)),
@@ -83,7 +82,7 @@ class Repack(wiring.Component):
             self.input.ready.eq(self.output.ready | ~last),
         ]
         with m.If(self.input.valid & self.input.ready):
-            m.d.sync += [held.eq(Cat(held[size:], head)), part.eq(Mux(last, 0, part + 1))]
+            m.d.sync += [part.eq(Mux(last, 0, part + 1)), held.eq(Cat(held, head)[len(head) :])]
 
     def store(self, m: Module) -> None:
         """Elements that no beat could take yet wait in registers; what completes a beat passes by them."""

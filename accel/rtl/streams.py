@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -55,15 +55,26 @@ class LendingFIFO(wiring.Component):
     Work may enter the pipeline (``take``) in cycles in which ``free`` is high; the ``beats`` that come out from
     ``latency`` cycles later on (``push``) then have their places. ``output`` is valid from the cycle after ``push`` on.
     Full rate, which is to take every ``interval`` cycles or every ``beats``, when ``output`` is never made to wait.
+    Work that is taken with ``ending`` gives ``ending_beats``, which are no more.
     """
 
-    def __init__(self, shape: data.ArrayLayout, *, latency: int, beats: int = 1, interval: int = 1) -> None:
+    def __init__(
+        self,
+        shape: data.ArrayLayout,
+        *,
+        latency: int,
+        beats: int = 1,
+        interval: int = 1,
+        ending_beats: int | None = None,
+    ) -> None:
         self.beats = beats
+        self.ending_beats = beats if ending_beats is None else ending_beats
         self.depth = lent_places(latency, beats, interval)
         super().__init__(
             {
                 "free": Out(1),
                 "take": In(1),
+                "ending": In(1),
                 "push": In(1),
                 "word": In(shape),
                 "output": Out(stream.Signature(shape)),
@@ -76,7 +87,10 @@ class LendingFIFO(wiring.Component):
         # places beyond those that the next work will borrow, so that the sign says whether it may
         spare = Signal(range(-self.beats, self.depth), init=self.depth - self.beats)
         given = self.output.valid & self.output.ready
-        m.d.sync += spare.eq(spare - Mux(self.take, self.beats, 0) + given)
+        borrowed: Value = Const(self.beats)
+        if self.ending_beats != self.beats:
+            borrowed = Mux(self.ending, self.ending_beats, self.beats)
+        m.d.sync += spare.eq(spare - Mux(self.take, borrowed, 0) + given)
         m.d.comb += [
             self.free.eq(spare >= 0),
             queue.w_en.eq(self.push),

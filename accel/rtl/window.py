@@ -50,7 +50,8 @@ class LineBuffer(wiring.Component):
     For each output pixel, for each of ``tiles`` tiles, for each group of ``taps`` elements of the kernel, for each word
     of the tile's channels: a step. ``groups`` divides the tiles; those of a group see the same ``1 / groups`` of the
     channels. A step is issued (``issue``) as soon as the schedule above allows; ``blocked`` holds up those with
-    ``last``. ``first`` and ``last`` are those of a tile, ``index`` counts the steps of an output pixel.
+    ``last``. ``first`` and ``last`` are those of a tile, ``ending`` is high in all of the last tile, ``index`` counts
+    the steps of an output pixel.
 
     ``x``, codes of type ``reads``, follows its step by ``ADDRESS + 1`` cycles, to be registered at once: elements of
     the kernel outside, the source's lanes inside. What lies outside the image is the code ``pad``, and so is what the
@@ -85,6 +86,7 @@ class LineBuffer(wiring.Component):
                 "issue": Out(1),
                 "first": Out(1),
                 "last": Out(1),
+                "ending": Out(1),
                 "index": Out(range(self.steps)),
                 "x": Out(data.ArrayLayout(Code.of(reads).width, taps * source.lanes)),
             }
@@ -135,7 +137,7 @@ class LineBuffer(wiring.Component):
         word, index = Signal(range(words // self.groups)), Signal(range(self.steps))
         each = self.tiles // self.groups
         group_tile, start = Signal(range(each)), Signal(range(words))  # within the group; the group's first word
-        word_last, part_last, tile_last = Signal(), Signal(), Signal()
+        word_last, part_last, tile_last = Signal(), Signal(), self.ending
         m.d.comb += [
             word_last.eq(word == words // self.groups - 1),
             part_last.eq(part == self.parts - 1),
