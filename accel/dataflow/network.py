@@ -19,9 +19,9 @@ from accel.dataflow.budget import RESOURCES, Budget
 from accel.dataflow.folding import FoldingError
 from accel.dataflow.options import Option, options
 from accel.dataflow.parts import Part
-from accel.dataflow.relax import Reckoner, area, relax
+from accel.dataflow.relax import Reckoner, area, dive, relax
 
-EFFORT = 6.0  # seconds of CP-SAT's own, deterministic clock for each question
+EFFORT = 3.0  # seconds of CP-SAT's own, deterministic clock for each question
 GAPS = (0.01, 0.1, math.inf)  # above the bound: how near to it options have to be to be tried, first and then
 SLACK = 0.005  # of the latency, for a smaller folding
 SHARE = 1000  # parts of a frame in which fill is counted
@@ -102,8 +102,8 @@ def solve(
 ) -> list[Option] | None:
     """The options that end soonest, or the smallest that end ``within`` so many cycles; None where nothing fits.
 
-    Two questions to CP-SAT: for a folding of the options that the best mixture is made of and what comes near it; then
-    for a better one of all options that could be part of such. ``known`` is an answer that is good already.
+    A dive finds a first folding, CP-SAT a better one of the options that come near the best mixture, and then one of
+    all that could be part of such. ``known`` is an answer already, for which a second look is not worth the time.
     """
     relaxed = relax(reckoner, choices, budget, within=within)
     if relaxed is None:
@@ -120,7 +120,10 @@ def solve(
             for found, above, own in zip(choices, relaxed.above, best, strict=True)
         ]
 
-    tried = 0
+    tried, second_look = 0, known is None
+    found = dive(reckoner, choices, budget, within=within)
+    if found is not None and (known is None or value(found) < value(known)):
+        known = found
     for gap in GAPS:
         some = nearer(max(gap * relaxed.bound, 1e-6))
         tried = sum(map(len, some))
@@ -130,7 +133,7 @@ def solve(
     if known is None:
         return None
     rest = nearer(value(known) - relaxed.bound)
-    if sum(map(len, rest)) > tried:
+    if second_look and sum(map(len, rest)) > tried:
         known = search(reckoner, rest, budget, within=within, hint=known) or known
     return list(known)
 
@@ -147,8 +150,7 @@ def search(
     model = cp_model.CpModel()
     picks: list[list[cp_model.IntVar]] = []
     horizon = reckoner.beats + sum(max(o.work + o.tail + o.lag for o in found) for found in choices)
-    starts: list[cp_model.IntVar] = []
-    ends: list[cp_model.IntVar] = []
+    moments: list[tuple[cp_model.IntVar, ...]] = []
     for i, (part, found) in enumerate(zip(reckoner.parts, choices, strict=True)):
         chosen = [model.new_bool_var("") for _ in found]
         model.add_exactly_one(chosen)
@@ -156,20 +158,27 @@ def search(
         if hint is not None:
             for option, variable in zip(found, chosen, strict=True):
                 model.add_hint(variable, option is hint[i])
-        start, end = model.new_int_var(0, horizon, ""), model.new_int_var(0, horizon, "")
-        share = math.ceil(reckoner.shares[i] * SHARE)
+        start, late, end = (model.new_int_var(0, horizon, "") for _ in range(3))
 
         def sum_of(values: Sequence[int], chosen: list[cp_model.IntVar] = chosen) -> cp_model.LinearExpr:
             return cp_model.LinearExpr.weighted_sum(chosen, values)
 
-        model.add(end >= start + sum_of([o.work for o in found]))
+        first = [round(o.work * reckoner.before[i]) for o in found]
+        model.add(late >= start + sum_of(first))
+        model.add(end >= late + sum_of([o.work - part_ for o, part_ in zip(found, first, strict=True)]))
+        lag = sum_of([o.lag for o in found])
         for source in part.sources:
-            began, ended = (starts[source], ends[source]) if source >= 0 else (0, reckoner.beats)
-            lag = sum_of([o.lag for o in found])
-            model.add(SHARE * start >= (SHARE - share) * began + share * ended + SHARE * lag)
+            for moment, share in zip((start, late), reckoner.demands[i], strict=True):
+                if source < 0:
+                    model.add(moment >= math.ceil(share * reckoner.beats) + lag)
+                    continue
+                *earlier, later = (math.floor(weight * SHARE) for weight in reckoner.moment(source, share))
+                weights = [*earlier, SHARE - sum(earlier)] if later else [earlier[0], SHARE - earlier[0], 0]
+                given = cp_model.LinearExpr.weighted_sum(moments[source], weights)
+                model.add(SHARE * moment >= given + SHARE * lag)
+            ended = moments[source][-1] if source >= 0 else reckoner.beats
             model.add(end >= ended + sum_of([o.tail for o in found]))
-        starts.append(start)
-        ends.append(end)
+        moments.append((start, late, end))
 
     flat = [variable for chosen in picks for variable in chosen]
     costs = [option.cost for found in choices for option in found]
@@ -179,10 +188,10 @@ def search(
         model.add(cp_model.LinearExpr.weighted_sum(flat, amounts) <= limit)
     if within is not None:
         if within < horizon:
-            model.add(ends[-1] <= math.floor(within))
+            model.add(moments[-1][-1] <= math.floor(within))
         model.minimize(cp_model.LinearExpr.weighted_sum(flat, [round(area(cost)) for cost in costs]))
     else:
-        model.minimize(ends[-1])
+        model.minimize(moments[-1][-1])
 
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1

@@ -12,7 +12,7 @@ from accel.dataflow.budget import Budget, Cost
 from accel.dataflow.candidates import CHOICES, OUTPUT_LANES, Space, arrays
 from accel.dataflow.cost import resources, weight_bits, widths
 from accel.dataflow.node_cost import as_layer, resources_of, roomy
-from accel.dataflow.parts import Part
+from accel.dataflow.parts import Part, image_of
 from accel.dataflow.pipeline import (
     AddNode,
     ArgMaxNode,
@@ -274,18 +274,19 @@ def last_beats(node: PadNode | UpsampleNode) -> int:
     return (right + bottom * (left + image.width + right)) * (image.channels // lanes)
 
 
-def first_need(part: Part) -> float:
-    """The share of its input that a part needs before its first output."""
-    op = part.operator
+def demands(part: Part) -> tuple[float, float]:
+    """The shares of its input that a part needs before its first output, and before the last row of its output."""
+    op, rows = part.operator, image_of(part.output).height
     if part.layers:
-        return 0.0
+        return 0.0, 0.0
     if isinstance(op, ArgMax | TopK):
-        return 1.0
+        return 1.0, 1.0
     if isinstance(op, Conv | MaxPool | SumPool):
         image = part.image
         needed, _ = needs(op.window, image.height, image.width)
-        return float(needed[0]) / (image.height * image.width)
-    return 0.0
+        pixels = image.height * image.width
+        return float(needed[0]) / pixels, float(needed[-(len(needed) // rows)]) / pixels
+    return 0.0, 1 - 1 / rows
 
 
 def undominated(found: Iterable[Option]) -> list[Option]:
