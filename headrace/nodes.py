@@ -80,8 +80,8 @@ def beside(manifest: Manifest, modules: Mapping[str, Resources], total: Resource
 def around(manifest: Manifest) -> Cost:
     """The estimate of what is neither a node nor a link."""
     inner = [*manifest.pipeline, *manifest.links]
-    rest = {name: getattr(manifest.estimate, name) - sum(getattr(k, name, 0) for k in inner) for name in RESOURCES}
-    return Cost(**rest)
+    rest = {r: getattr(manifest.estimate, r) - sum(getattr(each, r, 0) for each in inner) for r in RESOURCES}
+    return Cost(**{resource: max(amount, 0) for resource, amount in rest.items()})
 
 
 def what(node: NodeEntry) -> str:
