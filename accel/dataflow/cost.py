@@ -186,7 +186,10 @@ def multipliers_cost(
     loose_luts = loose * simd * fabric
     # products leave their DSP48E1 through its own adder, as many in a cascade as their fields have room for
     sums = -(-simd // (MOST_CHAINED if share == 1 else chain))
-    correction = simd * w.code * ADDER_LUTS if share > 1 else 0
+    # what the codes' offset adds is added up once, and leaves the sums of all but the topmost weights of a DSP48E1
+    coded = pe - full - (rest > loose) if share > 1 else 0
+    leaving = coded * (product + simd.bit_length()) * ADDER_LUTS
+    correction = tree_luts(simd, w.code) + leaving if coded else 0
     # and only an unshared weight, which fills the DSP48E1's operand, waits in the DSP's own register
     waiting = 0 if share == 1 else pe * simd * bits
     return Cost(
