@@ -174,9 +174,14 @@ def multipliers_cost(
     share, chain = (1, 1) if own else shared_by(w, bits)
     # what is multiplied by a single bit is no product to Yosys
     if multiplier == "lut" or share * product < LEAST_PRODUCT or w.code == 1:
+        most = (1 << w.code) - 1
+        width = signed_bits(w.weight.lo * most, w.weight.hi * most)
+        if bits + w.code <= 6:  # each bit of a product is a function of so many bits
+            fabric = min(fabric, width)
+        # four bits are added up in three LUTs
+        sums = tree_luts(simd, 0 if bits == w.code == 1 else width)
         return Cost(
-            # four bits are added up in three LUTs
-            lut=round(pe * simd * fabric + pe * tree_luts(simd, 0 if bits == w.code == 1 else product)),
+            lut=round(pe * (simd * fabric + sums)),
             ff=pe * simd * (product + bits) + simd * w.code + pe * tree_ff(simd, product),
         )
     full, rest = divmod(pe, share)
