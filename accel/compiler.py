@@ -20,6 +20,7 @@ from accel.dataflow.budget import Budget, Cost
 from accel.dataflow.build import Built, build
 from accel.dataflow.candidates import Pins
 from accel.dataflow.cost import rom_cost
+from accel.dataflow.node_cost import face_cost
 from accel.dataflow.pins import FILE_NAME as FOLDING_FILE
 from accel.dataflow.pins import Pinned, write
 from accel.dataflow.pipeline import ArrayNode, ConvNode, DepthwiseNode, Layer, Link, Node, Pipeline, PoolNode
@@ -94,7 +95,9 @@ def compile_model(
     progress("lowering activations to thresholds, multipliers and tables")
     graph = lower(graph)
     progress(f"folding {len(graph.operators)} operators into {budget.name}")
-    built = build(graph, budget=budget, objective=objective, rate=rate, pins=pins)
+    # of a graph's operators hardly any makes more than one link, repacks included
+    inner = budget.less(face_cost(len(graph.operators) + 2))
+    built = build(graph, budget=inner, objective=objective, rate=rate, pins=pins)
     progress("writing Verilog")
     digest = hash_of(built.pipeline, memory)
     verilog = to_verilog(accelerator(built.pipeline, hash_value=int(digest, 16), memory=memory), TOP)
@@ -169,7 +172,8 @@ def versions() -> dict[str, str]:
 
 def describe(built: Built, *, name: str, task: str, digest: str, wire: InputEncoding, memory: Memory) -> Manifest:
     """The manifest of a pipeline."""
-    pipeline, total = built.pipeline, built.total
+    pipeline = built.pipeline
+    total = built.total + face_cost(len(pipeline.links))
     graph = pipeline.graph
     meaning = graph.input.affine or Affine()
     output = graph.tensors[graph.output]

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from accel.dataflow.budget import RESOURCES, Cost
 from accel.manifest import FILE_NAME, LayerEntry, Manifest, NodeEntry
 from toolchain.yosys import Resources
 
@@ -47,6 +48,7 @@ def table(manifest: Manifest) -> Table:
         beats = f"{sum(link.depth for link in fifos):,}"
         total = Resources(sum(k.lut for k in fifos), sum(k.ff for k in fifos), sum(k.bram36 for k in fifos), 0, 0, 0, 0)
         found.add_row(f"{len(fifos)} FIFOs", "", "", "", "", "", *resources(total), beats)
+    found.add_row("around them", "registers and DMA", "", "", "", "", *resources(around(manifest)), "")
     found.add_row("all", "", "", "", "", f"{manifest.estimate.cycles:,}", *resources(manifest.estimate), "")
     return found
 
@@ -70,9 +72,16 @@ def beside(manifest: Manifest, modules: Mapping[str, Resources], total: Resource
         0,
     )
     found.add_row("between nodes", "FIFOs and forks", *pairs(modules.get(CORE, nothing), fifos))
-    found.add_row("around them", "registers and DMA", *pairs(modules.get(TOP, nothing), None))
+    found.add_row("around them", "registers and DMA", *pairs(modules.get(TOP, nothing), around(manifest)))
     found.add_row("all", "", *pairs(total, manifest.estimate))
     return found
+
+
+def around(manifest: Manifest) -> Cost:
+    """The estimate of what is neither a node nor a link."""
+    inner = [*manifest.pipeline, *manifest.links]
+    rest = {r: getattr(manifest.estimate, r) - sum(getattr(each, r, 0) for each in inner) for r in RESOURCES}
+    return Cost(**{resource: max(amount, 0) for resource, amount in rest.items()})
 
 
 def what(node: NodeEntry) -> str:
@@ -104,9 +113,7 @@ def resources(found: object) -> list[str]:
     return [f"{getattr(found, name):,g}" for name in ("lut", "ff", "bram36", "dsp")]
 
 
-def pairs(real: object, estimate: object | None) -> list[str]:
+def pairs(real: object, estimate: object) -> list[str]:
     """Resources counted and estimated, side by side."""
-    expected = resources(estimate) if estimate is not None else [""] * 4
-    return [
-        cell for both in zip(resources(real), (f"({e})" if e else "" for e in expected), strict=True) for cell in both
-    ]
+    both = zip(resources(real), resources(estimate), strict=True)
+    return [cell for found, expected in both for cell in (found, f"({expected})")]

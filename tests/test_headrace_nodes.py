@@ -40,7 +40,7 @@ def test_synthesis_beside_the_estimate() -> None:
     assert found["array0"][1:5] == ["9,500", "(9,000)", "6,900", "(7,000)"]
     assert found["table0"][1:3] == ["0", "(120)"]
     assert found["between"][4:6] == ["44", "(40)"]
-    assert found["around"][-4:] == ["700", "900", "0", "0"]
+    assert found["around"][-8:] == ["700", "(0)", "900", "(0)", "0", "(0)", "0", "(0)"]
     assert found["all"][:2] == ["10,244", "(9,120)"]
 
 

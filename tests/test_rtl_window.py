@@ -18,7 +18,7 @@ from accel.dataflow.windows import least_capacity, needs
 from accel.graph import GraphError, IntType, Tensor, Window
 from accel.rtl.images import ConvPlan
 from accel.rtl.lookup import look_up
-from accel.rtl.rom import distinct
+from accel.rtl.rom import changing, packed
 from accel.rtl.window import pixels_of
 from tests.pipelines import check, pipeline_of, stream_of
 from tests.windows import bipolar_conv, convs, depthwises, pools
@@ -120,11 +120,12 @@ def test_what_cannot_be_built_says_why() -> None:
 def test_bits_that_are_equal_are_stored_once(depth: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     words = [int(rng.integers(0, 1 << 62)) % (1 << width) | (1 << (width - 1)) for _ in range(depth)]
-    kept, places = distinct(words, width)
-    assert max(places) < 1 << depth
-    assert [[word >> place & 1 for place in places] for word in kept] == [
-        [w >> i & 1 for i in range(width)] for w in words
-    ]
+    for once in (True, False):
+        columns, places = changing(words, 0, width, once=once)
+        assert len(columns) <= ((1 << depth) - 2 if once else width)
+        bits = [[0] * depth, [1] * depth, *columns.tolist()]
+        assert [bits[place] for place in places] == [[word >> i & 1 for word in words] for i in range(width)]
+        assert packed(columns) == [sum(int(c[n]) << i for i, c in enumerate(columns)) for n in range(depth)]
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

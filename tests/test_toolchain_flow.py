@@ -69,6 +69,8 @@ def test_command_lines_of_both_kinds_of_nextpnr_for_xilinx(
     assert (tmp_path / "out/synthesis/top.ys").read_text().splitlines() == [
         'read_verilog -sv "../../design.v"',
         "synth_xilinx -flatten -abc9 -arch xc7 -top top",
+        "setattr -mod -unset keep_hierarchy",
+        "flatten",
         "delete t:$scopeinfo",
         "attrmap -remove src",
         "attrmap -modattr -remove src",

@@ -139,6 +139,9 @@ def synthesize(
             "yosys_synth_options": options,
             # With places in source files, the same netlist would look new. Cells get the names of what they drive.
             "yosys_post_synth": (
+                # what was a module of its own so far, as memories in LUTs are, is for synthesis only
+                "setattr -mod -unset keep_hierarchy",
+                "flatten",
                 "delete t:$scopeinfo",
                 "attrmap -remove src",
                 "attrmap -modattr -remove src",

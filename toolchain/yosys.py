@@ -181,6 +181,8 @@ def commands(
         raise ValueError(f"family must be xc7 or ecp5, not {family!r}")
     return [
         *(f'read_verilog -sv "{path.resolve()}"' for path in verilog),
+        # which makes modules anew, without attributes, as it finds out what they contain
+        *([f"hierarchy -top {top}"] if keep else []),
         *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep),
         synth[family],
         "delete t:$scopeinfo",
@@ -221,31 +223,45 @@ def synthesize(
         seconds=round(time.monotonic() - start, 2),
         tool=f"{yosys.kind} {yosys.version}",
         folder=out_dir,
+        keep=keep,
     )
     report.save(out_dir / "report.json")
     return report
 
 
 def read_statistics(
-    data: Mapping[str, dict], *, top: str, family: str, seconds: float, tool: str, folder: Path
+    data: Mapping[str, dict],
+    *,
+    top: str,
+    family: str,
+    seconds: float,
+    tool: str,
+    folder: Path,
+    keep: Sequence[str] = (),
 ) -> SynthesisReport:
-    """The report for the JSON that Yosys's ``stat -json`` wrote."""
+    """The report for the JSON that Yosys's ``stat -json`` wrote; of modules, with ``keep`` only those and the top.
+
+    What is below them and not kept (memories in LUTs) counts as theirs.
+    """
     modules = {name.removeprefix("\\"): module["num_cells_by_type"] for name, module in data["modules"].items()}
-    cells: Counter[str] = Counter()
 
-    def count(name: str, times: int) -> None:
+    def count(name: str, *, without: Sequence[str] = ()) -> Counter[str]:
+        cells: Counter[str] = Counter()
         for kind, number in modules[name].items():
-            if kind in modules:
-                count(kind, times * number)
-            else:
-                cells[kind] += times * number
+            if kind in without:
+                continue
+            each = count(kind, without=without) if kind in modules else {kind: 1}
+            for cell, times in each.items():
+                cells[cell] += number * times
+        return cells
 
-    count(top, 1)
+    shown = [name for name in modules if name in keep or name == top] if keep else list(modules)
+    cells = count(top)
     return SynthesisReport(
         top=top,
         family=family,
         total=Resources.of_cells(cells),
-        modules={name: Resources.of_cells(own) for name, own in modules.items()},
+        modules={name: Resources.of_cells(count(name, without=keep or list(modules))) for name in shown},
         cells=dict(sorted(cells.items())),
         seconds=seconds,
         tool=tool,

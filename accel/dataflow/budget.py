@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RESOURCES = ("lut", "ff", "bram36", "dsp")
 
@@ -21,6 +21,10 @@ class Budget:
         for resource in RESOURCES:
             if getattr(self, resource) < 0:
                 raise ValueError(f"budget {self.name}: {resource} must not be negative, not {getattr(self, resource)}")
+
+    def less(self, cost: Cost) -> Budget:
+        """What is left of it, nothing at least."""
+        return replace(self, **{r: max(getattr(self, r) - getattr(cost, r), 0) for r in RESOURCES})
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ optimization decides are constants here, and `python -m ci.calibrate` measures w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd
@@ -23,22 +24,35 @@ from accel.dataflow.narrow import (
     side_by_side,
     signed_bits,
 )
-from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, TableNode
-from accel.dataflow.timing import TREE_RADIX, beats, search_bits, unit
-from accel.graph import IntType, Requantize, Tensor, Threshold
+from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, Stream, TableNode
+from accel.dataflow.timing import (
+    FETCH,
+    ROM_SLICE,
+    TREE_RADIX,
+    beats,
+    lent_places,
+    rom_block_bits,
+    rom_halves,
+    search_bits,
+    unit,
+    unit_latency,
+)
+from accel.graph import IntType, Requantize, Table, Tensor, Threshold
 
-# LUTs by fit, for each bit of the input of a product in LUTs: by bits of the weight, and of each further bit;
-# for each bit of the operands of an adder.
-PRODUCT_LUTS = {1: 1.0, 2: 2.3, 3: 3.1}
-CARRY_SAVE_LUTS = 2.08
-ADDER_LUTS = 1.2
+# LUTs by fit: for each bit of the input of a product of a weight of one or of two bits; of wider ones, for each bit
+# that is added up; for each bit of the sum of two numbers.
+PRODUCT_LUTS = {1: 1.0, 2: 2.3}
+CARRY_SAVE_LUTS = 0.78
+ADDER_LUTS = 1.1
 
-ROM_SLICE = 72  # bits of the memories that `accel.rtl.rom` builds wide ones of
-ROM_WORDS = 34  # by fit: so many words of one bit take a LUT; less than the 64 that it could hold
 CHOICE_LUTS = 0.75  # by fit, for each bit that a multiplexer chooses from
 COMPARATOR_LUTS = 0.8  # by fit, for each bit
-CLIP_LUTS = 16  # of a second shift: another clip of the sum, and the choice
-BLOCK_BITS = 8192  # a ROM goes to block RAM by itself when it fills so many bits of every RAMB18
+THRESHOLD_BITS = 0.7  # by fit, for each bit: neighbouring thresholds have topmost bits in common, which are stored once
+CLIP_LUTS = 12  # of a quotient: its topmost bits, and the choice among it and the ends
+FIFO_LUTS = 25  # of a FIFO of results: two addresses, a level, and the places that are left
+REPACK_LUTS = 1.7  # by fit, for each bit of the store of a change of lanes
+WIDEN_LUTS = 5  # to count the parts of a beat, and of the handshake
+ARRAY_CONTROL, LAYER_CONTROL = 80, 25  # by fit: the counters of an array, and what chooses among those of its layers
 
 
 @dataclass(frozen=True)
@@ -156,13 +170,18 @@ def multipliers_cost(
     w = widths(layers, source)
     bits = weight_bits(layers, source, simd)
     product = bits + w.code
-    # a term a weight bit: the first two make an adder, each further one a row of carry-save adders
-    fabric = w.code * (PRODUCT_LUTS[bits] if bits <= 3 else PRODUCT_LUTS[3] + CARRY_SAVE_LUTS * (bits - 3))
+    fabric = product_luts(bits, w.code)
     share, chain = (1, 1) if own else shared_by(w, bits)
     # what is multiplied by a single bit is no product to Yosys
     if multiplier == "lut" or share * product < LEAST_PRODUCT or w.code == 1:
+        most = (1 << w.code) - 1
+        width = signed_bits(w.weight.lo * most, w.weight.hi * most)
+        if bits + w.code <= 6:  # each bit of a product is a function of so many bits
+            fabric = min(fabric, width)
+        # four bits are added up in three LUTs
+        sums = tree_luts(simd, 0 if bits == w.code == 1 else width)
         return Cost(
-            lut=round(pe * simd * fabric + pe * (simd - 1) * product * ADDER_LUTS),
+            lut=round(pe * (simd * fabric + sums)),
             ff=pe * simd * (product + bits) + simd * w.code + pe * tree_ff(simd, product),
         )
     full, rest = divmod(pe, share)
@@ -172,18 +191,41 @@ def multipliers_cost(
     loose_luts = loose * simd * fabric
     # products leave their DSP48E1 through its own adder, as many in a cascade as their fields have room for
     sums = -(-simd // (MOST_CHAINED if share == 1 else chain))
-    correction = simd * w.code * ADDER_LUTS if share > 1 else 0
+    # what the codes' offset adds is added up once, and leaves the sums of all but the topmost weights of a DSP48E1
+    coded = pe - full - (rest > loose) if share > 1 else 0
+    leaving = coded * (product + simd.bit_length()) * ADDER_LUTS
+    correction = tree_luts(simd, w.code) + leaving if coded else 0
     # and only an unshared weight, which fills the DSP48E1's operand, waits in the DSP's own register
     waiting = 0 if share == 1 else pe * simd * bits
     return Cost(
-        lut=round(loose_luts + pe * (sums - 1) * product * ADDER_LUTS + correction),
+        lut=round(loose_luts + pe * tree_luts(sums, product + (chain - 1).bit_length()) + correction),
         ff=simd * w.code + waiting + pe * tree_ff(sums if share == 1 else simd, product),
         dsp=dsp,
     )
 
 
+def product_luts(bits: int, code: int) -> float:
+    """LUTs of a product of a weight of ``bits`` and an input of ``code`` bits.
+
+    A term a bit of the weight: two make an adder, each further one a row of carry-save adders of two LUTs a bit.
+    """
+    if bits in PRODUCT_LUTS:
+        return code * PRODUCT_LUTS[bits]
+    return CARRY_SAVE_LUTS * (2 * (bits - 2) * (code + 1) + bits + code)
+
+
+def tree_luts(values: int, width: int) -> float:
+    """LUTs of an adder tree: four sums of a stage make one of the next, two bits wider."""
+    total = 0
+    while values > 1:
+        sums = -(-values // TREE_RADIX)
+        total += (values - sums) * (width + 1)
+        values, width = sums, width + 2
+    return total * ADDER_LUTS
+
+
 def tree_ff(values: int, width: int) -> int:
-    """Registers of an adder tree: four sums of a stage make one of the next, two bits wider."""
+    """Registers of the same."""
     total = 0
     while True:
         values, width = -(-values // TREE_RADIX), width + 2
@@ -192,27 +234,41 @@ def tree_ff(values: int, width: int) -> int:
             return total
 
 
-def rom_cost(width: int, depth: int, style: str = "auto") -> Cost:
+def rom_cost(width: int, depth: int, style: str = "auto", *, differing: float = 1.0) -> Cost:
     """A read-only memory of ``depth`` words with a registered output; ``style`` is block, logic or auto.
 
-    It is built of slices of at most 72 bits. Yosys folds deep narrow memories into the 36 bits of a RAMB18's 512 rows,
-    so halves of a BRAM36 are what counts.
+    Where words are few, many columns are equal, and stored once in LUTs. ``differing`` is the share that there is of
+    others.
     """
-    total = Cost()
-    for bits, times in ((ROM_SLICE, width // ROM_SLICE), (width % ROM_SLICE, 1)):
-        halves = -(-bits * -(-depth // 512) // 36)
-        if style == "block" or (style == "auto" and bits * depth > BLOCK_BITS * halves):
-            total += Cost(bram36=halves * times / 2)
-        else:
-            total += Cost(lut=round(bits * depth / ROM_WORDS) * times, ff=bits * times * 3 // 4)
-    return total
+    if depth <= 1:
+        return Cost()
+    block = {"block": width, "logic": 0}.get(style, rom_block_bits(width, depth))
+    halves = block // ROM_SLICE * rom_halves(ROM_SLICE, depth) + rom_halves(block % ROM_SLICE, depth)
+    kinds = 2.0 ** min(depth, 64)
+    columns = round(kinds * -math.expm1((block - width) * differing / kinds))
+    return logic_cost(columns, depth) + Cost(bram36=halves / 2)
+
+
+def logic_cost(columns: int, depth: int) -> Cost:
+    """A read-only memory in LUTs, of so many different columns of bits: a LUT6 for each 64 words of one."""
+    return Cost(lut=columns * -(-depth // 64), ff=columns)
 
 
 def lutram_luts(width: int, depth: int) -> int:
-    """LUTs of a memory of one write and one read port: RAM32M holds 32 words of 6 bits in 4 LUTs, RAM64M 64 of 3."""
-    if depth <= 32:
-        return 4 * -(-width // 6)
-    return 4 * -(-width // 3) * -(-depth // 64)
+    """LUTs of a memory of one write and one read port: RAM32M holds 32 words of 6 bits in 4 LUTs, RAM64M 64 of 3.
+
+    What is deeper is made of several, and a choice of four of them is a LUT6 a bit.
+    """
+    return min(
+        4 * -(-width // bits) * rows + width * -(-(rows - 1) // 3)
+        for bits, rows in ((6, -(-depth // 32)), (3, -(-depth // 64)))
+    )
+
+
+def results_cost(width: int, *, latency: int, beats: int = 1, interval: int = 1) -> Cost:
+    """The FIFO behind a node (`accel.rtl.streams.LendingFIFO`), but for its control."""
+    depth = lent_places(latency, beats, interval)
+    return Cost(lut=lutram_luts(width, depth)) if depth > 1 else Cost(ff=width)
 
 
 def array_parts(node: ArrayNode) -> dict[str, Cost]:
@@ -229,8 +285,16 @@ def array_parts(node: ArrayNode) -> dict[str, Cost]:
         "accumulators": accumulators_cost(node.pe, w.accumulator, rows),
         "drain": drain_cost(node, w.accumulator),
         "units": units_cost(w, node.drain, groups),
-        "control": Cost(lut=200, ff=200),
+        "results": array_results_cost(node),
+        "control": Cost(lut=ARRAY_CONTROL + LAYER_CONTROL * len(node.layers), ff=200),
     }
+
+
+def array_results_cost(node: ArrayNode) -> Cost:
+    """The FIFO of an array's results, and their way into the lanes of its sink."""
+    width = node.sink.type.width
+    fifo = results_cost(node.drain * width, latency=FETCH + unit_latency(node, node.layers[-1].activation))
+    return fifo + Cost(lut=FIFO_LUTS) + repack_cost(replace(node.sink, lanes=node.drain), node.sink)
 
 
 def buffer_cost(node: ArrayNode, code: int) -> Cost:
@@ -262,7 +326,7 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
     """Activation units, one of each kind that a layer needs, and their constants for all groups of neurons."""
     total = Cost()
     if w.steps:
-        total += rom_cost(lanes * w.steps * w.accumulator, groups)
+        total += rom_cost(lanes * w.steps * w.accumulator, groups, differing=THRESHOLD_BITS)
         total += Cost(lut=lanes * (round(w.steps * w.accumulator * COMPARATOR_LUTS) + 8), ff=lanes * (w.steps + 4))
     for depth in range(w.search):
         one = rom_cost(w.accumulator, groups << depth)
@@ -271,13 +335,16 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
     if w.bias:
         total += rom_cost(lanes * (w.multiplier + w.bias + w.offset + w.steep), groups)
         parts = dsp_parts(w.multiplier, w.operand)
-        total += Cost(lut=lanes * (w.total + 12), ff=lanes * (2 * w.bias + w.total + 12), dsp=lanes * parts)
+        # a lone DSP48E1 adds the bias to its product by itself
+        adder = 0 if parts == 1 else w.total
+        total += Cost(lut=lanes * (adder + CLIP_LUTS), ff=lanes * (2 * w.bias + w.total + 12), dsp=lanes * parts)
         if w.operand < w.accumulator:
             total += Cost(lut=lanes * (w.operand + 4))
         if w.offset:
             total += Cost(lut=lanes * (w.accumulator - w.grain))
         if w.steep:
-            total += Cost(lut=lanes * CLIP_LUTS, ff=lanes * 4)
+            # another clip of the sum, and the choice
+            total += Cost(lut=lanes * (CLIP_LUTS + 4), ff=lanes * 4)
     if w.turned:
         total += rom_cost(lanes * (w.accumulator + w.bias), groups)
         choice = round(w.accumulator * COMPARATOR_LUTS) + w.bias
@@ -287,6 +354,21 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
     if w.biased:
         total += rom_cost(lanes * w.plain, groups) + Cost(lut=lanes * w.plain)
     return total
+
+
+def repack_cost(source: Stream, sink: Stream) -> Cost:
+    """A change of lanes: a beat is taken apart where it stands, or put together in a shift register or a store."""
+    if source.lanes == sink.lanes:
+        return Cost()
+    width, common = source.type.width, gcd(source.lanes, sink.lanes)
+    if common == sink.lanes:
+        parts = source.lanes // sink.lanes
+        counter = 0 if source.elements % source.lanes == 0 else 12  # of the frame's beats, for one that is not whole
+        return Cost(lut=sink.lanes * width * -(-(parts - 1) // 3) + 3 + counter, ff=2 + counter)
+    if common == source.lanes and sink.elements % sink.lanes == 0:
+        return Cost(lut=WIDEN_LUTS, ff=(sink.lanes - source.lanes) * width + 4)
+    store = (source.lanes + sink.lanes - common) * width
+    return Cost(lut=round(store * REPACK_LUTS) + 27, ff=store + 20)
 
 
 def latency(node: Node) -> int:
@@ -303,12 +385,21 @@ def last_beat(node: Node) -> int:
     return int(beats(node, np.arange(node.source.beats))[-1]) + 1 - node.source.beats
 
 
+def table_cost(node: TableNode) -> Cost:
+    """A memory a lane, addressed by the phase of the channels and the code, and a FIFO of results."""
+    lanes, width, function = node.source.lanes, node.sink.type.width, node.function
+    channels = len(function.values) if isinstance(function, Table) else 1
+    one = rom_cost(width, channels // gcd(channels, lanes) << node.source.type.width)
+    results = results_cost(lanes * width, latency=FETCH)
+    return results + Cost(lut=lanes * one.lut + FIFO_LUTS, ff=lanes * one.ff + 10, bram36=lanes * one.bram36)
+
+
 def resources(node: Node) -> Cost:
     """What a node takes of a device; cycles are left at 0."""
     if isinstance(node, ArrayNode):
         return sum(array_parts(node).values(), start=Cost())
     if isinstance(node, TableNode):
-        return Cost(lut=100 * node.source.lanes, ff=30 * node.source.lanes)
+        return table_cost(node)
     assert isinstance(node, ArgMaxNode)
     return Cost(lut=50 * node.source.lanes + 100, ff=30 * node.source.lanes + 50)
 

@@ -14,11 +14,14 @@ import numpy as np
 from accel.dataflow.budget import Cost
 from accel.dataflow.cost import (
     ADDER_LUTS,
-    CHOICE_LUTS,
     accumulators_cost,
+    logic_cost,
     lutram_luts,
     multipliers_cost,
+    repack_cost,
+    results_cost,
     rom_cost,
+    table_cost,
     units_cost,
     weight_bits,
     widths,
@@ -41,16 +44,25 @@ from accel.dataflow.pipeline import (
     TopKNode,
     UpsampleNode,
 )
-from accel.dataflow.timing import in_block_ram
+from accel.dataflow.timing import (
+    FETCH,
+    FIFO,
+    add_latency,
+    in_block_ram,
+    pool_latency,
+    signed_digits,
+    unit_latency_alone,
+    window_latency,
+)
 from accel.dataflow.windows import least_capacity
 from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
 RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
-REPACK_LUTS = 1.7  # by fit, for each bit of the store
-WIDEN_LUTS = 5  # to count the parts of a beat, and of the handshake
-PAIR_LUTS, PAIR_FFS = 1.75, 2.1  # by fit, for each pair of bits that is compared and counted
+PAIR_LUTS, PAIR_FFS = 1.8, 2.1  # by fit, for each pair of bits that is compared and counted
 WINDOW_CONTROL = Cost(lut=130, ff=150)
 STREAM_CONTROL = Cost(lut=30, ff=30)
+FACE, COUNTER_LUTS = Cost(lut=575, ff=345), 1.5  # by fit: what does not depend on the links; for each bit that counts
+PLACE_LUTS = 30  # of the counters that tell the place in an image of what a pool takes
 
 
 @lru_cache(maxsize=4096)
@@ -115,13 +127,21 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
         products = Cost(lut=round(PAIR_LUTS * pairs), ff=round(PAIR_FFS * pairs))
     else:
         products = multipliers_cost(layers, kind, node.pe, at_once, node.multiplier)
-    style = {"bram": "block", "lut": "logic"}[node.memory]
-    # a lone word is wired, not stored
     words = neurons * each
-    weights = rom_cost(node.pe * at_once * bits, words, style) if words > 1 else Cost()
+    lanes = node.simd if isinstance(node, ConvNode) else 1
+    changing, distinct = weight_columns(node.conv, bits, node.pe, node.taps, lanes)
+    weights = rom_cost(changing, words, "block") if node.memory == "bram" else logic_cost(distinct, words)
+    function = 0 if node.activation is None else unit_latency_alone(node.activation)
+    results = results_cost(
+        node.drain * node.sink.type.width,
+        latency=window_latency(at_once) + FETCH + function,
+        beats=node.pe // node.drain,
+        interval=each,
+    )
     return {
         "products": products,
         "weights": weights,
+        "results": results,
         "buffer": line_buffer_cost(node, w.code),
         "accumulators": accumulators_cost(node.pe, w.accumulator, 1),
         "drain": Cost(
@@ -132,11 +152,51 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
     }
 
 
+@lru_cache(maxsize=1 << 14)
+def weight_columns(conv: Conv, bits: int, pe: int, taps: int, lanes: int) -> tuple[int, int]:
+    """Bits of the words of a weight memory that are not the same in all words, and how many of those differ.
+
+    Weights may be zeros for the most part. A word holds those of ``pe`` neurons for ``taps`` elements of the kernel and
+    ``lanes`` channels. Of more than 64 words, which do not lie in LUTs, all are taken to differ.
+    """
+    outputs, kh, kw, channels = conv.weights.shape
+    parts, tiles = -(-kh * kw // taps), -(-outputs // pe)
+    padded = np.zeros((tiles * pe, parts * taps, channels), dtype=np.int64)
+    padded[:outputs, : kh * kw] = conv.weights.reshape(outputs, kh * kw, channels)
+    if conv.weight_type.is_bipolar and bits == 1:
+        padded = (padded > 0).astype(np.int64)
+    tiled = padded.reshape(tiles, pe, parts, taps, channels // lanes, lanes)
+    tiled = tiled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, pe * taps * lanes)
+    changes = np.bitwise_or.reduce(tiled) & ~np.bitwise_and.reduce(tiled)
+    places = np.arange(bits)
+    changing = int(((changes[:, None] >> places) & 1).sum())
+    if len(tiled) > 64:
+        return changing, changing
+    columns = (tiled[:, :, None] >> places & 1).reshape(len(tiled), -1).astype(np.uint64)
+    numbers = np.unique((columns << np.arange(len(tiled), dtype=np.uint64)[:, None]).sum(axis=0, dtype=np.uint64))
+    return changing, int((~np.isin(numbers, [0, (1 << len(tiled)) - 1])).sum())
+
+
 def function_cost(activation: Activation | None, kind: IntType, channels: int, lanes: int) -> Cost:
     """Activation units behind a pool or an addition, ``lanes`` of them."""
     if activation is None:
         return Cost()
-    return units_cost(widths((as_function(activation, channels),), kind), lanes, -(-channels // lanes))
+    w = widths((as_function(activation, channels),), kind)
+    if not is_uniform(activation):
+        return units_cost(w, lanes, -(-channels // lanes))
+    if w.steps:
+        # a comparison with a constant is a LUT for each five bits
+        return Cost(lut=lanes * (w.steps * -(-w.accumulator // 5)), ff=lanes * (w.steps + 4))
+    return units_cost(w, lanes, 1)
+
+
+def is_uniform(activation: Activation) -> bool:
+    """Whether all channels have the same constants, so that none is looked up."""
+    if isinstance(activation, Threshold):
+        constants = [np.column_stack([activation.thresholds, activation.falling])]
+    else:
+        constants = [np.asarray(v) for v in (activation.multiplier, activation.bias, activation.turn) if v is not None]
+    return all(bool((values == values[:1]).all()) for values in constants)
 
 
 def pool_cost(node: PoolNode) -> Cost:
@@ -144,12 +204,13 @@ def pool_cost(node: PoolNode) -> Cost:
     lanes, channels = node.source.lanes, node.image.channels
     kind = node.pool.infer(Tensor("", (node.image.height, node.image.width, channels), node.source.type)).type
     total = function_cost(node.activation, kind, channels, lanes) + STREAM_CONTROL
-    bits = kind.width
-    total += Cost(lut=round(lanes * bits * 2 * ADDER_LUTS), ff=lanes * bits * 2)
+    bits, interval = kind.width, node.window.taps if node.overlaps else 1
+    total += Cost(lut=round(lanes * bits * ADDER_LUTS), ff=lanes * bits * 2)
+    total += results_cost(lanes * node.sink.type.width, latency=pool_latency(node), interval=interval)
     if node.overlaps:
-        return total + line_buffer_cost(node, node.source.type.width) + Cost(lut=120, ff=80)
+        return total + line_buffer_cost(node, node.source.type.width) + Cost(lut=80, ff=80)
     words = node.window.output(node.image.height, node.image.width)[1] * (channels // lanes)
-    return total + Cost(lut=lutram_luts(lanes * bits, words) if words > 1 else 0)
+    return total + Cost(lut=PLACE_LUTS + (lutram_luts(lanes * bits, words) if words > 1 else 0))
 
 
 def resources_of(node: Node) -> Cost:
@@ -160,12 +221,12 @@ def resources_of(node: Node) -> Cost:
         return pool_cost(node)
     if isinstance(node, AddNode):
         kind, lanes = node.add.bounds(node.first.type, node.second.type), node.sink.lanes
-        sums = sum(
-            (stream.type.width + abs(m).bit_length()) * max(abs(m).bit_count() - 1, 0)
-            for stream, m in zip(node.sources, node.add.multipliers, strict=True)
-        )
-        adders = Cost(lut=round(lanes * (kind.width + sums) * ADDER_LUTS), ff=lanes * kind.width)
-        return adders + function_cost(node.activation, kind, node.channels, lanes) + STREAM_CONTROL
+        # a factor is a sum of shifts; the first sums are as wide as their terms, the last as the result
+        terms = sum(len(signed_digits(m)) for m in node.add.multipliers)
+        width = (node.first.type.width + kind.width) / 2
+        adders = Cost(lut=round(lanes * width * max(terms - 1, 0)), ff=lanes * kind.width)
+        results = results_cost(lanes * node.sink.type.width, latency=add_latency(node) - FIFO)
+        return adders + results + function_cost(node.activation, kind, node.channels, lanes) + STREAM_CONTROL
     lanes = node.sink.lanes
     if isinstance(node, RepackNode):
         return repack_cost(node.source, node.sink)
@@ -178,7 +239,7 @@ def resources_of(node: Node) -> Cost:
         channels = len(node.function.thresholds if isinstance(node.function, Threshold) else node.function.bias)
         return function_cost(node.function, node.source.type, channels, lanes) + STREAM_CONTROL
     if isinstance(node, TableNode):
-        return Cost(lut=100 * lanes, ff=30 * lanes)
+        return table_cost(node)
     if isinstance(node, TopKNode):
         bits = node.source.type.width + node.sink.type.width
         return Cost(lut=node.topk.k * bits * 2 + 60, ff=node.topk.k * bits + 40)
@@ -186,19 +247,13 @@ def resources_of(node: Node) -> Cost:
     return Cost(lut=50 * node.source.lanes + 100, ff=30 * node.source.lanes + 50)
 
 
-def repack_cost(source: Stream, sink: Stream) -> Cost:
-    """A change of lanes: a beat is taken apart where it stands, or put together in a shift register or a store."""
-    if source.lanes == sink.lanes:
-        return Cost()
-    width, common = source.type.width, math.gcd(source.lanes, sink.lanes)
-    if common == sink.lanes:
-        parts = source.lanes // sink.lanes
-        counter = 0 if source.elements % source.lanes == 0 else 12  # of the frame's beats, for one that is not whole
-        return Cost(lut=sink.lanes * width * -(-(parts - 1) // 3) + 3 + counter, ff=2 + counter)
-    if common == source.lanes and sink.elements % sink.lanes == 0:
-        return Cost(lut=WIDEN_LUTS, ff=(sink.lanes - source.lanes) * width + 4)
-    store = (source.lanes + sink.lanes - common) * width
-    return Cost(lut=round(store * REPACK_LUTS) + 27, ff=store + 20)
+def face_cost(links: int) -> Cost:
+    """The registers and the DMA around a core, with two counters for each of its links.
+
+    These count to twice the number of links; a LUT a bit counts, and another one chooses.
+    """
+    bits = 2 * (2 * links).bit_length()
+    return FACE + Cost(lut=round(links * bits * COUNTER_LUTS), ff=links * bits)
 
 
 def fifo_cost(stream: Stream, depth: int) -> Cost:
@@ -210,4 +265,4 @@ def fifo_cost(stream: Stream, depth: int) -> Cost:
         return Cost(lut=4, ff=bits + 1)
     if in_block_ram(depth, bits):
         return block_ram(bits, depth) + Cost(lut=40, ff=50)
-    return Cost(lut=lutram_luts(bits, depth) + 20, ff=2 * depth.bit_length())
+    return Cost(lut=lutram_luts(bits, depth) + 10 + 5 * depth.bit_length(), ff=2 * depth.bit_length())

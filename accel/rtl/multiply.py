@@ -20,8 +20,9 @@ class Products(wiring.Component):
     register, so that synthesis makes of each product what its weight needs.
 
     Neurons share DSP48E1s as `Packing` says: with all fields but the highest unsigned, the fields of a product do not
-    touch each other, nor do those of as many products' sum as the fields have room for. What the codes' offset adds to a sum, ``offset * sum(x)``, is the same for all neurons; it is
-    added up once, beside the trees, and leaves each sum in the last stage of its tree.
+    touch each other, nor do those of as many products' sum as the fields have room for. What the codes' offset adds to
+    a sum, ``offset * sum(x)``, is the same for all neurons; it is added up once, beside the trees, and leaves each sum
+    in the last stage of its tree.
 
     Bipolar weights that meet bipolar inputs are compared, and `agreements` counts how many are equal.
     """

@@ -18,6 +18,8 @@ PASSES = (
     "memory_collect",
     "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding",
     "attrmap -modattr -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding",
+    # a ROM in LUTs stays by itself: see `accel.rtl.rom.LogicRom`
+    "setattr -mod -set keep_hierarchy 1 a:rom_style=logic %m",
     "write_verilog {target}",
 )
 
