@@ -113,7 +113,7 @@ def test_wrong_pins_say_where_and_what_would_do(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     wrong = {
         "nodes: {none: {}}": "there is no node 'none'; there are first, a, b, add, dense",
-        "nodes: {a: {pe: 3}}": "a: pe must be 1, 2, 4 or 8, not 3",
+        "nodes: {a: {pe: 9}}": "a: pe must be an integer from 1 to 8, not 9",
         "nodes: {a: {taps: 10}}": "a: taps must be an integer from 1 to 9, not 10",
         "nodes: {a: {memory: uram}}": "a: memory must be bram or lut, not 'uram'",
         "nodes: {a: {capacity: 5}}": "a: capacity must be an integer from 23 to 123, not 5",

@@ -107,7 +107,11 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
     left = budget.less(Cost(lut=min(KEPT * len(some), budget.lut // 100)))
     wide = all_options(some, budget=budget, pins=pins.nodes)
     for _ in range(TRIES):
-        chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
+        try:
+            chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
+        except FoldingError:
+            left = budget  # nothing was to be kept, or what does not fit is said of the whole budget
+            chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
         nodes = [option.node for option in chosen.options]
         found = assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES)
         sized = size(found, pins=depths(found, pins))

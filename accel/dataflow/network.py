@@ -103,7 +103,7 @@ def solve(
     """The options that end soonest, or the smallest that end ``within`` so many cycles; None where nothing fits.
 
     A dive finds a first folding, CP-SAT a better one of the options that come near the best mixture, and then one of
-    all that could be part of such. ``known`` is an answer already, for which a second look is not worth the time.
+    all that could be part of such. ``known`` is an answer already.
     """
     relaxed = relax(reckoner, choices, budget, within=within)
     if relaxed is None:
@@ -120,7 +120,7 @@ def solve(
             for found, above, own in zip(choices, relaxed.above, best, strict=True)
         ]
 
-    tried, second_look = 0, known is None
+    tried = 0
     found = dive(reckoner, choices, budget, within=within)
     if found is not None and (known is None or value(found) < value(known)):
         known = found
@@ -133,7 +133,7 @@ def solve(
     if known is None:
         return None
     rest = nearer(value(known) - relaxed.bound)
-    if second_look and sum(map(len, rest)) > tried:
+    if sum(map(len, rest)) > tried:
         known = search(reckoner, rest, budget, within=within, hint=known) or known
     return list(known)
 

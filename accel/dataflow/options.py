@@ -92,9 +92,10 @@ def keys_of(part: Part) -> dict[str, Sequence]:
     keys = {"lanes": lanes_of(part)}
     if isinstance(op, Conv):
         each, channels = len(op.weights) // op.groups, op.weights.shape[3]
-        pes = folds_of(each) if op.groups == 1 else divisors(len(op.weights) if op.is_depthwise else each)
+        drains = divisors(len(op.weights) if op.is_depthwise else each)
+        pes: Sequence = range(1, each + 1) if op.groups == 1 else drains
         keys = {"pe": pes} if op.is_depthwise else {"pe": pes, "simd": divisors(channels)}
-        keys |= {"taps": range(1, op.window.taps + 1), "drain": pes, **CHOICES}
+        keys |= {"taps": range(1, op.window.taps + 1), "drain": drains, **CHOICES}
     if isinstance(op, Conv | MaxPool | SumPool):
         least = least_capacity(op.window, part.image)
         keys |= {"buffer": BUFFERS, "capacity": range(least, least + part.image.height * part.image.width + 1)}
@@ -152,7 +153,8 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
     most = budget.lut if "lut" in styles else 6 * budget.dsp  # products that could ever fit
     keys = keys_of(part)
     simds = chosen("simd", wishes, keys.get("simd", (1,)))
-    for pe in chosen("pe", wishes, keys["pe"]):
+    pes = folds_of(len(conv.weights)) if conv.groups == 1 else keys["pe"]
+    for pe in chosen("pe", wishes, pes):
         for simd in simds:
             for taps in chosen("taps", wishes, folds_of(conv.window.taps)):
                 if pe * simd * taps > most and "pe" not in wishes:
