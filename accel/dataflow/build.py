@@ -24,6 +24,7 @@ from accel.dataflow.tokens import measure
 from accel.graph import ArgMax, Dense, Graph, GraphError, IntType, Requantize, Table, Threshold
 
 OBJECTIVES = ("latency", "area")
+KEPT = 16  # LUTs for each part, at first, for what is between them
 TRIES = 5
 MARGIN = 256  # part of a budget that a try which failed leaves free
 
@@ -98,11 +99,12 @@ def build(
 def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: int | None, pins: Pinned) -> Built:
     """Fold what is no chain of dense layers, and size its FIFOs.
 
-    What these and the repacks take is known only afterwards; if it is too much, folding has to do with as much less.
+    What these and the repacks take is known only afterwards; if it is more than was kept for them, folding has to do
+    with as much less.
     """
     lanes = input_lanes(graph.input.type)
     beats = -(-graph.input.size // lanes)
-    left = budget
+    left = budget.less(Cost(lut=min(KEPT * len(some), budget.lut // 100)))
     wide = all_options(some, budget=budget, pins=pins.nodes)
     for _ in range(TRIES):
         chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
