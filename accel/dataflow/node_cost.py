@@ -7,6 +7,7 @@ A convolution multiplies, accumulates and activates as an array does, so that it
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +22,7 @@ from accel.dataflow.cost import (
     repack_cost,
     results_cost,
     rom_cost,
+    shared_by,
     table_cost,
     units_cost,
     weight_bits,
@@ -129,6 +131,10 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
         products = multipliers_cost(layers, kind, node.pe, at_once, node.multiplier)
     words = neurons * each
     lanes = node.simd if isinstance(node, ConvNode) else 1
+    if products.dsp and words > 1:
+        share = 1 if depthwise else shared_by(w, bits)[0]
+        idle = idle_multipliers(node.conv, node.pe, node.taps, lanes, share=share, groups=products.dsp // at_once)
+        products = replace(products, dsp=products.dsp - idle)
     changing, distinct = weight_columns(node.conv, bits, node.pe, node.taps, lanes)
     weights = rom_cost(changing, words, "block") if node.memory == "bram" else logic_cost(distinct, words)
     function = 0 if node.activation is None else unit_latency_alone(node.activation)
@@ -152,29 +158,48 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
     }
 
 
-@lru_cache(maxsize=1 << 14)
-def weight_columns(conv: Conv, bits: int, pe: int, taps: int, lanes: int) -> tuple[int, int]:
-    """Bits of the words of a weight memory that are not the same in all words, and how many of those differ.
+def weight_words(conv: Conv, pe: int, taps: int, lanes: int) -> np.ndarray:
+    """The weights of ``pe`` neurons for ``taps`` elements of the kernel and ``lanes`` channels, a step a row.
 
-    Weights may be zeros for the most part. A word holds those of ``pe`` neurons for ``taps`` elements of the kernel and
-    ``lanes`` channels. Of more than 64 words, which do not lie in LUTs, all are taken to differ.
+    Of shape (steps, pe, taps * lanes), zeros where there is none.
     """
     outputs, kh, kw, channels = conv.weights.shape
     parts, tiles = -(-kh * kw // taps), -(-outputs // pe)
     padded = np.zeros((tiles * pe, parts * taps, channels), dtype=np.int64)
     padded[:outputs, : kh * kw] = conv.weights.reshape(outputs, kh * kw, channels)
-    if conv.weight_type.is_bipolar and bits == 1:
-        padded = (padded > 0).astype(np.int64)
     tiled = padded.reshape(tiles, pe, parts, taps, channels // lanes, lanes)
-    tiled = tiled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, pe * taps * lanes)
-    changes = np.bitwise_or.reduce(tiled) & ~np.bitwise_and.reduce(tiled)
+    return tiled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, pe, taps * lanes)
+
+
+@lru_cache(maxsize=1 << 14)
+def weight_columns(conv: Conv, bits: int, pe: int, taps: int, lanes: int) -> tuple[int, int]:
+    """Bits of the words of a weight memory that are not the same in all words, and how many of those differ.
+
+    Weights may be zeros for the most part. Of more than 64 words, which do not lie in LUTs, all are taken to differ.
+    """
+    words = weight_words(conv, pe, taps, lanes)
+    words = words.reshape(len(words), -1)
+    if conv.weight_type.is_bipolar and bits == 1:
+        words = (words > 0).astype(np.int64)
+    changes = np.bitwise_or.reduce(words) & ~np.bitwise_and.reduce(words)
     places = np.arange(bits)
     changing = int(((changes[:, None] >> places) & 1).sum())
-    if len(tiled) > 64:
+    if len(words) > 64:
         return changing, changing
-    columns = (tiled[:, :, None] >> places & 1).reshape(len(tiled), -1).astype(np.uint64)
-    numbers = np.unique((columns << np.arange(len(tiled), dtype=np.uint64)[:, None]).sum(axis=0, dtype=np.uint64))
-    return changing, int((~np.isin(numbers, [0, (1 << len(tiled)) - 1])).sum())
+    columns = (words[:, :, None] >> places & 1).reshape(len(words), -1).astype(np.uint64)
+    numbers = np.unique((columns << np.arange(len(words), dtype=np.uint64)[:, None]).sum(axis=0, dtype=np.uint64))
+    return changing, int((~np.isin(numbers, [0, (1 << len(words)) - 1])).sum())
+
+
+@lru_cache(maxsize=1 << 14)
+def idle_multipliers(conv: Conv, pe: int, taps: int, lanes: int, *, share: int, groups: int) -> int:
+    """DSP48E1 whose weights are the same in all steps, so that they multiply nothing.
+
+    Of each element and channel there are ``groups``, of ``share`` neurons each.
+    """
+    words = weight_words(conv, pe, taps, lanes)
+    changes = (words != words[:1]).any(axis=0)
+    return sum(int((~changes[share * i : share * (i + 1)].any(axis=0)).sum()) for i in range(groups))
 
 
 def function_cost(activation: Activation | None, kind: IntType, channels: int, lanes: int) -> Cost:
