@@ -34,11 +34,17 @@ XC7A35T = Budget(lut=20_800, ff=41_600, bram36=50.0, dsp=90, name="xc7a35tcsg324
 LFE5U_85F = Budget(lut=83_640, ff=83_640, bram36=104.0, dsp=156, name="LFE5U-85F-6BG381C")
 
 
+# Multipliers, counted as folding does, that nextpnr-ecp5 still routes within minutes on a small machine: 114 MULT18X18D beside
+# 4,000 LUTs were not routed after 19 minutes; without them 8,000 LUTs took two. Requantization needs some.
+ROUTABLE_ON_ECP5_DSP = 16
+
+
 def left_on_ecp5(device: Budget, soc: Budget = SOC) -> Budget:
     """What of an ECP5 to promise to folding, which counts in LUT6 and in DSP48E1 with an operand of 25 bits.
 
     A LUT6 is up to four LUT4 and both families' adders take a LUT a bit: a third is on the safe side. A product of a
     25-bit operand is two multipliers of 18 x 18. Block RAMs of 18 Kbit come as wide as those of the Artix-7.
+    No more multipliers than the open router copes with.
     """
     left = left_for_accelerator(device, soc)
-    return replace(left, lut=left.lut // 3, dsp=left.dsp // 2)
+    return replace(left, lut=left.lut // 3, dsp=min(left.dsp // 2, ROUTABLE_ON_ECP5_DSP))

@@ -8,7 +8,16 @@ import pytest
 
 import boards
 from accel.dataflow.budget import Budget
-from boards.devices import LFE5U_85F, MOST_BRAM, ROUTABLE_LUT, SOC, XC7A35T, XC7A100T, left_for_accelerator
+from boards.devices import (
+    LFE5U_85F,
+    MOST_BRAM,
+    ROUTABLE_LUT,
+    ROUTABLE_ON_ECP5_DSP,
+    SOC,
+    XC7A35T,
+    XC7A100T,
+    left_for_accelerator,
+)
 from headrace.target import Target, TargetError
 from soc import generate
 from toolchain.device import Device
@@ -118,6 +127,7 @@ def test_budgets() -> None:
     ecp5 = boards.find("ulx3s").budget
     # A product in a DSP48E1 is two multipliers here, a LUT6 at most three or four LUT4: all of it must be there.
     assert 2 * ecp5.dsp + SOC.dsp <= LFE5U_85F.dsp and 4 * ecp5.lut + SOC.lut <= LFE5U_85F.lut
+    assert ecp5.dsp == ROUTABLE_ON_ECP5_DSP and ecp5.lut == ROUTABLE_LUT // 3
     assert ecp5.bram36 == LFE5U_85F.bram36 - SOC.bram36
 
 
