@@ -10,8 +10,10 @@ from accel.dataflow.budget import Budget
 # (tests/test_soc_generate.py measures it); the four DSP slices multiply for the CPU.
 SOC = Budget(lut=2_800, ff=2_000, bram36=31.5, dsp=4, name="soc")
 
-# LUTs that nextpnr still places and routes within an hour on a small machine: 19,000 took it 14 minutes.
-ROUTABLE_LUT = 24_000
+# LUTs that nextpnr still places and routes within an hour on a small machine: of a chain of nodes, and of an array that
+# dense layers share, in which everything is connected with everything.
+ROUTABLE_LUT = 34_000
+ROUTABLE_ARRAY_LUT = 24_000
 # Of the 103.5 BRAM36 that the SoC leaves on the Artix-7 100T; the rest is for what synthesis finds beyond the estimate.
 MOST_BRAM = 100.0
 
@@ -24,6 +26,7 @@ def left_for_accelerator(device: Budget, soc: Budget = SOC) -> Budget:
         bram36=min(device.bram36 - soc.bram36, MOST_BRAM),
         dsp=device.dsp - soc.dsp,
         name=device.name,
+        array_lut=ROUTABLE_ARRAY_LUT,
     )
 
 
@@ -34,8 +37,10 @@ XC7A35T = Budget(lut=20_800, ff=41_600, bram36=50.0, dsp=90, name="xc7a35tcsg324
 LFE5U_85F = Budget(lut=83_640, ff=83_640, bram36=104.0, dsp=156, name="LFE5U-85F-6BG381C")
 
 
-# Multipliers, counted as folding does, that nextpnr-ecp5 still routes within minutes on a small machine: 114 MULT18X18D beside
-# 4,000 LUTs were not routed after 19 minutes; without them 8,000 LUTs took two. Requantization needs some.
+# LUTs and multipliers, counted as folding does, that nextpnr-ecp5 still routes within minutes on a small machine: 114
+# MULT18X18D beside 4,000 LUTs were not routed after 19 minutes; without them 8,000 LUTs took two. Requantization needs
+# some.
+ROUTABLE_ON_ECP5_LUT = 8_000
 ROUTABLE_ON_ECP5_DSP = 16
 
 
@@ -43,8 +48,10 @@ def left_on_ecp5(device: Budget, soc: Budget = SOC) -> Budget:
     """What of an ECP5 to promise to folding, which counts in LUT6 and in DSP48E1 with an operand of 25 bits.
 
     A LUT6 is up to four LUT4 and both families' adders take a LUT a bit: a third is on the safe side. A product of a
-    25-bit operand is two multipliers of 18 x 18. Block RAMs of 18 Kbit come as wide as those of the Artix-7.
-    No more multipliers than the open router copes with.
+    25-bit operand is two multipliers of 18 x 18. Block RAMs of 18 Kbit come as wide as those of the Artix-7. No more
+    than the open router copes with.
     """
     left = left_for_accelerator(device, soc)
-    return replace(left, lut=left.lut // 3, dsp=min(left.dsp // 2, ROUTABLE_ON_ECP5_DSP))
+    return replace(
+        left, lut=min(left.lut // 3, ROUTABLE_ON_ECP5_LUT), dsp=min(left.dsp // 2, ROUTABLE_ON_ECP5_DSP), array_lut=None
+    )

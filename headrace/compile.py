@@ -42,6 +42,8 @@ def main(
     target = Target.of(model, board=board, engine="stream")
     wanted: dict[str, Any] = {"lut": lut, "dsp": dsp, "bram36": bram}
     limits = {name: value for name, value in wanted.items() if value is not None}
+    if lut is not None:
+        limits["array_lut"] = None
     wishes: dict[str, Any] = {"objective": objective, "rate": rate} if objective != "latency" or rate else {}
     if folding is not None:
         wishes["pins"] = pins.read(folding)

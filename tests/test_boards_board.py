@@ -11,8 +11,10 @@ from accel.dataflow.budget import Budget
 from boards.devices import (
     LFE5U_85F,
     MOST_BRAM,
+    ROUTABLE_ARRAY_LUT,
     ROUTABLE_LUT,
     ROUTABLE_ON_ECP5_DSP,
+    ROUTABLE_ON_ECP5_LUT,
     SOC,
     XC7A35T,
     XC7A100T,
@@ -120,14 +122,16 @@ def test_a_new_board_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_budgets() -> None:
     left = {resource: getattr(XC7A100T, resource) - getattr(SOC, resource) for resource in ("ff", "dsp")}
     for name in ("sim", "arty"):
-        assert boards.find(name).budget == Budget(lut=ROUTABLE_LUT, bram36=MOST_BRAM, **left, name=XC7A100T.name)
+        budget = boards.find(name).budget
+        assert budget == Budget(ROUTABLE_LUT, bram36=MOST_BRAM, **left, name=XC7A100T.name, array_lut=ROUTABLE_ARRAY_LUT)
+        assert budget.for_arrays.lut == ROUTABLE_ARRAY_LUT
     assert left_for_accelerator(XC7A35T).bram36 == 50 - SOC.bram36
     assert left_for_accelerator(XC7A35T).lut == 20_800 - SOC.lut
     assert boards.find("arty-a7-35").budget == left_for_accelerator(XC7A35T)
     ecp5 = boards.find("ulx3s").budget
     # A product in a DSP48E1 is two multipliers here, a LUT6 at most three or four LUT4: all of it must be there.
     assert 2 * ecp5.dsp + SOC.dsp <= LFE5U_85F.dsp and 4 * ecp5.lut + SOC.lut <= LFE5U_85F.lut
-    assert ecp5.dsp == ROUTABLE_ON_ECP5_DSP and ecp5.lut == ROUTABLE_LUT // 3
+    assert ecp5.dsp == ROUTABLE_ON_ECP5_DSP and ecp5.lut == ROUTABLE_ON_ECP5_LUT == ecp5.for_arrays.lut
     assert ecp5.bram36 == LFE5U_85F.bram36 - SOC.bram36
 
 

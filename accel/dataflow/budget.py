@@ -9,18 +9,28 @@ RESOURCES = ("lut", "ff", "bram36", "dsp")
 
 @dataclass(frozen=True)
 class Budget:
-    """LUTs, flip-flops, 36-Kbit block RAMs (halves count) and DSP slices; ``name`` is the board's or the user's."""
+    """LUTs, flip-flops, 36-Kbit block RAMs (halves count) and DSP slices; ``name`` is the board's or the user's.
+
+    ``array_lut``: so many of the LUTs are for arrays that dense layers share, in which everything is connected with
+    everything; None is all.
+    """
 
     lut: int
     ff: int
     bram36: float
     dsp: int
     name: str = "budget"
+    array_lut: int | None = None
 
     def __post_init__(self) -> None:
         for resource in RESOURCES:
             if getattr(self, resource) < 0:
                 raise ValueError(f"budget {self.name}: {resource} must not be negative, not {getattr(self, resource)}")
+
+    @property
+    def for_arrays(self) -> Budget:
+        """What a chain of dense layers may take."""
+        return self if self.array_lut is None else replace(self, lut=min(self.lut, self.array_lut), array_lut=None)
 
     def less(self, cost: Cost) -> Budget:
         """What is left of it, nothing at least."""

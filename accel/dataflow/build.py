@@ -84,7 +84,7 @@ def build(
         types = [graph.tensors[name] for name in names]
         streams = [Stream(tensor.size, tensor.type, 1) for tensor in types]
         streams[0] = Stream(streams[0].elements, streams[0].type, input_lanes(graph.input.type))
-        folding = fold(graph.name, items, streams, budget=budget, pins=pinned.nodes)
+        folding = fold(graph.name, items, streams, budget=budget.for_arrays, pins=pinned.nodes)
         latency = streams[0].beats + sum(cost.cycles for cost in folding.costs)
         found = Pipeline(graph, folding.nodes)
         if pinned.fifos:
