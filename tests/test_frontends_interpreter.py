@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_graphs import assert_same, real, samples
-from onnx_networks import NUMBERS, Network, networks, quantizer, weights
+from onnx_networks import NUMBERS, Network, evaluate, fractions, networks, quantizer, weights
 
 from accel.frontends import Encoding, load
 from accel.graph import Activation, Affine, ArgMax, Dense, Graph, IntType, Requantize
@@ -118,6 +119,32 @@ def test_the_wire_carries_the_first_quantizer(path: Path, kind: str) -> None:
     expected = IntType(0, 255) if kind == "integer input" else IntType(0, 3)
     assert (graph.input.type, graph.input.affine) == (expected, Affine())
     assert kinds(graph) == ([Activation, Dense] if kind == "integer input" else [Dense])
+
+
+@pytest.mark.parametrize(
+    ("clip", "levels"),
+    [
+        (lambda net: net.add("Relu", "x"), IntType(-1, 7)),
+        (lambda net: net.add("Clip", "x", np.float32(-2), np.float32(1.3)), IntType(-5, 2)),
+        (lambda net: net.add("Clip", net.add("Relu", "x"), np.float32(-2), np.float32(1.3)), IntType(-1, 2)),
+        (lambda net: net.add("Mul", net.add("Relu", "x"), np.float32(-3)), IntType(-8, -1)),
+    ],
+)
+def test_a_clip_before_the_first_quantizer(path: Path, clip: Callable[[Network], str], levels: IntType) -> None:
+    """It leaves fewer levels on the wire, or is computed of what the wire is said to carry."""
+    net = Network((1, 2))
+    x = net.add("Quant", clip(net), 0.5, -1.0, 4.0, **I4)
+    x = net.add("MatMul", x, np.array([[1, 2], [3, -4]], dtype=np.float32))
+    graph, model = load(net.save(path, x)), net.model(x)
+    assert (graph.input.type, kinds(graph)) == (levels, [Dense])
+    assert graph.input.affine is not None
+    (scale,), (offset,) = graph.input.affine.scale, graph.input.affine.offset
+    for eighths in range(-64, 64):
+        reals = fractions([[eighths / 8, -eighths / 8]])
+        q = [min(max(round((v - offset) / scale), levels.lo), levels.hi) for v in reals.flat]
+        assert (real(graph.run(np.array([q])), graph.output_affine) == evaluate(model, reals)).all()
+    wire = Encoding(IntType(-128, 127), Fraction(1, 16))
+    assert_same(net, x, load(path, encoding=wire), count=20)
 
 
 def test_what_comes_before_the_first_quantizer_is_part_of_the_meaning(path: Path) -> None:
