@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from accel.dataflow.narrow import significant_bits
-from accel.graph import Dense, Graph, Requantize
+from accel.graph import Conv, Dense, Graph, Requantize
 from accel.manifest import Manifest
 from accel.passes import lower
 from headrace import nodes
@@ -25,8 +25,14 @@ def main(model: Model = DEFAULT) -> None:
         return
     graph = lower(evaluate.graph(registry.find(model)))
     console.print(describe(graph))
-    macs = sum(op.weights.size for op in graph.operators if isinstance(op, Dense))
+    macs = multiplications(graph)
     console.print(f"{graph.name}: {len(graph.operators)} operators, {macs:,} multiplications an inference")
+
+
+def multiplications(graph: Graph) -> int:
+    """Multiplications by weights that an inference takes, those with the padding of an image included."""
+    layers = (op for op in graph.operators if isinstance(op, Dense | Conv))
+    return sum(op.weights.size * graph.tensors[op.output].size // len(op.weights) for op in layers)
 
 
 def summary(manifest: Manifest) -> str:

@@ -13,6 +13,7 @@ from test_manifest import EXAMPLE
 from accel.manifest import LinkEntry
 from headrace import inspect, nodes
 from headrace.inspect import summary
+from models import evaluate, registry
 from toolchain.yosys import Resources
 
 
@@ -65,3 +66,9 @@ def test_inspect_takes_the_folder_of_a_compiled_model(tmp_path: Path, capsys: py
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["table0", "array0", "conv0"]
     assert lines[-1] == summary(EXAMPLE)
+
+
+def test_multiplications_are_those_of_the_registry(data: Path) -> None:
+    for entry in registry.all():
+        if entry.trained_here or (data / "models" / entry.file).exists():
+            assert inspect.multiplications(evaluate.graph(entry)) == entry.macs, entry.name
