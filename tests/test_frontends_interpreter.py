@@ -16,6 +16,7 @@ from onnx_networks import NUMBERS, Network, evaluate, fractions, networks, quant
 
 from accel.frontends import Encoding, load
 from accel.graph import Activation, Affine, ArgMax, Dense, Graph, IntType, Requantize
+from accel.passes import lower
 
 U2 = {"signed": 0, "narrow": 0, "rounding_mode": "ROUND"}
 I4 = {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
@@ -260,3 +261,15 @@ def test_encoding_errors(arguments: tuple[Any, ...], message: str) -> None:
         Encoding(IntType(0, 1), *arguments)
     with pytest.raises(ValueError, match=r"^encoding: the wire carries integers of at most 16 bits, not u17$"):
         Encoding(IntType(0, 2**17 - 1), Fraction(1))
+
+
+def test_levels_that_a_relu_leaves(path: Path) -> None:
+    """What a clip before a quantizer rules out is no level of the tensor, so that a multiplier and a shift will do."""
+    net = Network((1, 2))
+    x = net.add("Relu", net.add("MatMul", net.add("Quant", "x", 1.0, 0.0, 8.0, **I4), np.array([[3, -2], [1, 5.0]])))
+    q = net.add("QuantizeLinear", x, np.float32(0.71), np.int8(-3))
+    output = net.add("DequantizeLinear", q, np.float32(0.71), np.int8(-3))
+    graph = load(net.save(path, output))
+    assert graph.tensors[graph.output].type == IntType(-3, 127)
+    assert kinds(lower(graph)) == [Dense, Requantize]
+    assert_same(net, output, graph, count=100)
