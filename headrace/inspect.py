@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.table import Table
 
 from accel.dataflow.narrow import significant_bits
-from accel.graph import Dense, Graph, Requantize
+from accel.frontends import reads_reals
+from accel.graph import Affine, Conv, Dense, Graph, Requantize
 from accel.manifest import Manifest
 from accel.passes import lower
 from headrace import nodes
 from headrace.options import Model
-from models import evaluate, registry
+from models import evaluate, fetch, registry
 from models.registry import DEFAULT
 
 
@@ -23,10 +24,30 @@ def main(model: Model = DEFAULT) -> None:
         nodes.show(nodes.table(manifest))
         console.print(summary(manifest))
         return
-    graph = lower(evaluate.graph(registry.find(model)))
+    entry = registry.find(model)
+    graph = lower(evaluate.graph(entry))
     console.print(describe(graph))
-    macs = sum(op.weights.size for op in graph.operators if isinstance(op, Dense))
+    reals = evaluate.reals(entry)
+    console.print(wire(graph, reals=reads_reals(fetch.model(entry)) if reals is None else reals))
+    macs = multiplications(graph)
     console.print(f"{graph.name}: {len(graph.operators)} operators, {macs:,} multiplications an inference")
+
+
+def wire(graph: Graph, *, reals: bool) -> str:
+    """What the numbers of a sample mean; ``reals``: they are float32, which the device quantizes."""
+    meaning = graph.input.affine or Affine()
+    scale, offset = (
+        f"{float(min(numbers)):.9g}" + (f" to {float(max(numbers)):.9g} (by channel)" if len(set(numbers)) > 1 else "")
+        for numbers in (meaning.scale, meaning.offset)
+    )
+    carried = "float32 numbers, little-endian, which the device quantizes" if reals else "the input's integers"
+    return f"the wire carries {carried}; an integer stands for itself times {scale} plus {offset}"
+
+
+def multiplications(graph: Graph) -> int:
+    """Multiplications by weights that an inference takes, those with the padding of an image included."""
+    layers = (op for op in graph.operators if isinstance(op, Dense | Conv))
+    return sum(op.weights.size * graph.tensors[op.output].size // len(op.weights) for op in layers)
 
 
 def summary(manifest: Manifest) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import statistics
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 from fake_device import FakeDevice, TcpLine, make_inputs, make_model
 from rich.console import Console
 
-from accel.graph import load
-from accel.manifest import Manifest
+from accel.graph import Affine, load, save
+from accel.graph.head import results
+from accel.manifest import InputEncoding, Manifest, Output
+from accel.passes import lower
 from bench import (
     BenchError,
     Dataset,
@@ -25,11 +28,13 @@ from bench import (
     Target,
     bench,
     from_list,
+    load_folder,
     random_inputs,
     record_step,
 )
 from bench.performance import WindowLength
 from firmware import host
+from models import evaluate, registry
 
 COUNT = 12
 
@@ -343,3 +348,64 @@ def test_anomaly_detector(tmp_path: Path) -> None:
     assert results.auc == sum(pairs) / len(pairs)
     row = (tmp_path / "out" / "samples.csv").read_text().splitlines()[1].split(",")
     assert row == ["0.bin", "0", f"{scores[0]:.6f}", f"{scores[0]:.6f}"]
+
+
+def test_spectrograms_as_mlperf_tiny_has_them(data: Path, tmp_path: Path) -> None:
+    """ad01: files of 128 float32 a frame, of which each five frames are an input that the firmware quantizes."""
+    rng = np.random.default_rng(0)
+    frames = {"normal_id_01_00000000.bin": 7, "anomaly_id_01_00000000.bin": 6, "anomaly_id_01_00000001.bin": 9}
+    sounds = {name: rng.normal(-30, 12, (count, 128)).astype("<f4") for name, count in frames.items()}
+    folder = tmp_path / "ad01"
+    folder.mkdir()
+    lines = []
+    for name, sound in sounds.items():
+        rest = bytes(100 * ("normal" in name))  # fills no window
+        (folder / name).write_bytes(sound.tobytes() + rest)
+        lines.append(f"{name},2,{int('anomaly' in name)},2560,512\n")
+    (folder / "y_labels.csv").write_text("".join(lines))
+    dataset = load_folder(folder)
+    windows = [np.stack([sound[i : i + 5].ravel() for i in range(len(sound) - 4)]) for sound in sounds.values()]
+    for sample, cut in zip(dataset.samples, windows, strict=True):
+        assert sample.inputs == tuple(each.tobytes() for each in cut)
+
+    graph = lower(evaluate.graph(registry.find("ad01")))
+    output, meaning = graph.tensors[graph.output], graph.output_affine
+    manifest = make_model(tmp_path / "model", inputs=640, classes=640, head="mse", name="ad01")
+    x_scale, x_offset, y_scale, y_offset = (
+        tuple(map(float, numbers))
+        for affine in (graph.input.affine or Affine(), meaning)
+        for numbers in (affine.scale, affine.offset)
+    )
+    manifest = replace(
+        manifest,
+        input=replace(manifest.input, scale=x_scale, offset=x_offset),
+        input_encoding=InputEncoding("float32"),
+        output=Output((640,), 640, 640, 1, output.type, y_scale, y_offset),
+    )
+    manifest.save(tmp_path / "model")
+    save(graph, tmp_path / "model" / "graph.npz")
+    x = np.concatenate(windows)
+    q = manifest.input.quantizer(x)
+    y = graph.run(q)
+    scores = iter([float(results(manifest, one, other)[0]) for one, other in zip(x, y, strict=True)])
+    means = [statistics.fmean(next(scores) for _ in cut) for cut in windows]
+    program = host.build(manifest=manifest, out_dir=tmp_path / "firmware", board="host")
+    answers = host.write_answers(tmp_path / "answers.bin", manifest, q, y)
+    with subprocess.Popen([program, "--answers", answers, "--port", "0"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            port = process.stdout.readline().decode().split()[-1]
+            found = bench(
+                target=Target(board="host", port=f"socket://{port}", engine="host"),
+                mode="accuracy",
+                model_dir=tmp_path / "model",
+                out_dir=tmp_path / "out",
+                dataset=dataset,
+                console=quiet(),
+            )
+        finally:
+            process.terminate()
+    assert (found.samples, found.bit_exact.samples, found.bit_exact.mismatches) == (3, 3, 0)
+    assert found.auc == sum(score > means[0] for score in means[1:]) / 2
+    rows = (tmp_path / "out" / "samples.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[-1] for row in rows] == [f"{score:.6f}" for score in means]

@@ -268,6 +268,23 @@ def test_refusals_of_the_graph(tmp_path: Path) -> None:
     )
 
 
+def test_clips_before_the_first_quantizer(tmp_path: Path) -> None:
+    def refused(build: Callable[[Network], str], scale: object = 1.0) -> str:
+        net = Network((1, 2))
+        return refusal(net.save(tmp_path / "model.onnx", net.add("Quant", build(net), scale, 0.0, 4.0, **I4)))
+
+    hint = "quantize the input before it is clipped, or say what integers the wire carries (Encoding)"
+    assert refused(lambda net: net.add("Relu", net.add("Mul", "x", 2.0))) == (
+        f"node Relu_1 (Relu): clips the input after it was scaled and before its first quantizer; {hint}"
+    )
+    assert refused(lambda net: net.add("Clip", "x", 0.0, 0.4)) == (
+        f"node Quant_1 (Quant): reads the input clipped to the one level 0; {hint}"
+    )
+    assert refused(lambda net: net.add("Clip", "x", 0.0, 2.0), np.array([[1.0, 0.5]])) == (
+        f"node Quant_1 (Quant): reads the input clipped to other levels in each channel; {hint}"
+    )
+
+
 def test_tensors_that_lie(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     net = Network((1, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_graphs import assert_same, real, samples
-from onnx_networks import NUMBERS, Network, networks, quantizer, weights
+from onnx_networks import NUMBERS, Network, evaluate, fractions, networks, quantizer, weights
 
 from accel.frontends import Encoding, load
 from accel.graph import Activation, Affine, ArgMax, Dense, Graph, IntType, Requantize
+from accel.passes import lower
 
 U2 = {"signed": 0, "narrow": 0, "rounding_mode": "ROUND"}
 I4 = {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
@@ -118,6 +120,32 @@ def test_the_wire_carries_the_first_quantizer(path: Path, kind: str) -> None:
     expected = IntType(0, 255) if kind == "integer input" else IntType(0, 3)
     assert (graph.input.type, graph.input.affine) == (expected, Affine())
     assert kinds(graph) == ([Activation, Dense] if kind == "integer input" else [Dense])
+
+
+@pytest.mark.parametrize(
+    ("clip", "levels"),
+    [
+        (lambda net: net.add("Relu", "x"), IntType(-1, 7)),
+        (lambda net: net.add("Clip", "x", np.float32(-2), np.float32(1.3)), IntType(-5, 2)),
+        (lambda net: net.add("Clip", net.add("Relu", "x"), np.float32(-2), np.float32(1.3)), IntType(-1, 2)),
+        (lambda net: net.add("Mul", net.add("Relu", "x"), np.float32(-3)), IntType(-8, -1)),
+    ],
+)
+def test_a_clip_before_the_first_quantizer(path: Path, clip: Callable[[Network], str], levels: IntType) -> None:
+    """It leaves fewer levels on the wire, or is computed of what the wire is said to carry."""
+    net = Network((1, 2))
+    x = net.add("Quant", clip(net), 0.5, -1.0, 4.0, **I4)
+    x = net.add("MatMul", x, np.array([[1, 2], [3, -4]], dtype=np.float32))
+    graph, model = load(net.save(path, x)), net.model(x)
+    assert (graph.input.type, kinds(graph)) == (levels, [Dense])
+    assert graph.input.affine is not None
+    (scale,), (offset,) = graph.input.affine.scale, graph.input.affine.offset
+    for eighths in range(-64, 64):
+        reals = fractions([[eighths / 8, -eighths / 8]])
+        q = [min(max(round((v - offset) / scale), levels.lo), levels.hi) for v in reals.flat]
+        assert (real(graph.run(np.array([q])), graph.output_affine) == evaluate(model, reals)).all()
+    wire = Encoding(IntType(-128, 127), Fraction(1, 16))
+    assert_same(net, x, load(path, encoding=wire), count=20)
 
 
 def test_what_comes_before_the_first_quantizer_is_part_of_the_meaning(path: Path) -> None:
@@ -233,3 +261,15 @@ def test_encoding_errors(arguments: tuple[Any, ...], message: str) -> None:
         Encoding(IntType(0, 1), *arguments)
     with pytest.raises(ValueError, match=r"^encoding: the wire carries integers of at most 16 bits, not u17$"):
         Encoding(IntType(0, 2**17 - 1), Fraction(1))
+
+
+def test_levels_that_a_relu_leaves(path: Path) -> None:
+    """What a clip before a quantizer rules out is no level of the tensor, so that a multiplier and a shift will do."""
+    net = Network((1, 2))
+    x = net.add("Relu", net.add("MatMul", net.add("Quant", "x", 1.0, 0.0, 8.0, **I4), np.array([[3, -2], [1, 5.0]])))
+    q = net.add("QuantizeLinear", x, np.float32(0.71), np.int8(-3))
+    output = net.add("DequantizeLinear", q, np.float32(0.71), np.int8(-3))
+    graph = load(net.save(path, output))
+    assert graph.tensors[graph.output].type == IntType(-3, 127)
+    assert kinds(lower(graph)) == [Dense, Requantize]
+    assert_same(net, output, graph, count=100)

@@ -96,4 +96,7 @@ def test_models_and_inspect_print_what_they_know() -> None:
     seen = headrace("inspect")
     lines = seen.stdout.splitlines()
     assert lines[1].split() == ["input", "input", "784", "0", "to", "255", "8"]
-    assert lines[-1] == "mnist-w2a2: 5 operators, 54,912 multiplications an inference"
+    assert lines[-2:] == [
+        "the wire carries the input's integers; an integer stands for itself times 0.00390625 plus 0",
+        "mnist-w2a2: 5 operators, 54,912 multiplications an inference",
+    ]

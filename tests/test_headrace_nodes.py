@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from test_manifest import EXAMPLE
 
+from accel.graph import Affine
 from accel.manifest import LinkEntry
 from headrace import inspect, nodes
 from headrace.inspect import summary
+from models import evaluate, registry
 from toolchain.yosys import Resources
 
 
@@ -65,3 +68,21 @@ def test_inspect_takes_the_folder_of_a_compiled_model(tmp_path: Path, capsys: py
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["table0", "array0", "conv0"]
     assert lines[-1] == summary(EXAMPLE)
+
+
+def test_multiplications_are_those_of_the_registry(data: Path) -> None:
+    for entry in registry.all():
+        if entry.trained_here or (data / "models" / entry.file).exists():
+            assert inspect.multiplications(evaluate.graph(entry)) == entry.macs, entry.name
+
+
+def test_what_the_wire_carries(data: Path) -> None:
+    graph = evaluate.graph(registry.find("ad01"))
+    assert inspect.wire(graph, reals=True) == (
+        "the wire carries float32 numbers, little-endian, which the device quantizes; an integer stands for itself "
+        "times 0.391015232 plus -34.8003556"
+    )
+    channels = replace(graph.input, affine=Affine((Fraction(1, 4), Fraction(1, 2)), (Fraction(0),)))
+    assert inspect.wire(replace(graph, input=channels), reals=False) == (
+        "the wire carries the input's integers; an integer stands for itself times 0.25 to 0.5 (by channel) plus 0"
+    )

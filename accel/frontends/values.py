@@ -12,10 +12,12 @@ import numpy as np
 from accel.frontends.errors import RefusalError
 from accel.frontends.onnx_file import LARGEST
 from accel.graph import Affine, IntType, Tensor
-from accel.graph.steps import Clip, Linear, Step, rationals
+from accel.graph.steps import Clip, Linear, Step, evaluate, rationals
 
 ONE, ZERO = rationals([1]), rationals([0])
+CLIP_LATER = "quantize the input before it is clipped, or say what integers the wire carries (Encoding)"
 LONGEST = 2**14  # bits of a numerator or denominator; single numbers of a file have at most 2**11, roots 2**12
+BEYOND = 1 << 4 * LONGEST  # stays beyond whatever such numbers do to it
 
 
 def checked(numbers: np.ndarray) -> np.ndarray:
@@ -244,15 +246,35 @@ class Stream:
         return replace(stream, steps=(*steps, Linear(scale, offset)), levels=None, scale=ONE, offset=ZERO)
 
     def quantized(self, steps: tuple[Step, ...], levels: IntType, name: str, before: Stream) -> Stream:
-        """The integers that a quantizer's steps make of this, which is ``before`` in the quantizer's units."""
+        """The integers that a quantizer's steps make of this, which is ``before`` in the quantizer's units.
+
+        A Clip before them leaves some levels only, as a rising function of the clipped number is the clipped function.
+        Of the input's first quantizer, these are what the wire carries.
+        """
+        stream = self.real()
+        if any(isinstance(step, Clip) for step in stream.steps):
+            levels = stream._left(steps, levels)
         if self.source is None:
             wire = Tensor("", (self.index.size,), levels)
             return Stream(wire, self.index, levels=levels, open=True, name=name, before=(before.scale, before.offset))
-        stream = self.real()
         return replace(stream, steps=(*stream.steps, *steps), levels=levels, name=name)
+
+    def _left(self, steps: tuple[Step, ...], levels: IntType) -> IntType:
+        """The levels that are reached through Clips and a quantizer's steps; all of these are monotone."""
+        ends = evaluate((*self.steps, *steps), rationals([[-BEYOND], [BEYOND]]))
+        lo, hi = ends.min(axis=0), ends.max(axis=0)
+        if self.source is None and ((lo != lo[0]).any() or (hi != hi[0]).any()):
+            raise RefusalError("reads the input clipped to other levels in each channel", CLIP_LATER)
+        if lo.min() < hi.max():
+            return IntType(int(lo.min()), int(hi.max()), levels.step)
+        if self.source is None:
+            raise RefusalError(f"reads the input clipped to the one level {lo[0]}", CLIP_LATER)
+        return levels  # there are no wires of no width
 
     def clip(self, lo: Fraction | None, hi: Fraction | None, name: str) -> Stream:
         """``min(max(x, lo), hi)``. Where both bounds are levels of the integers, the result has integers as well."""
+        if self.source is None and (any(s != 1 for s in self.scale) or any(o != 0 for o in self.offset)):
+            raise RefusalError("clips the input after it was scaled and before its first quantizer", CLIP_LATER)
         grid = None if self.levels is None else self._on_grid(self.levels, lo, hi)
         if grid is None:
             stream = self.real()
