@@ -44,6 +44,7 @@ def main(
     limits = {name: value for name, value in wanted.items() if value is not None}
     if lut is not None:
         limits["array_lut"] = None
+        target = replace(target, entry=replace(target.entry, lut=None))
     wishes: dict[str, Any] = {"objective": objective, "rate": rate} if objective != "latency" or rate else {}
     if folding is not None:
         wishes["pins"] = pins.read(folding)

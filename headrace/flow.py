@@ -53,7 +53,7 @@ def compile_into(target: Target, folder: Path, say: Callable[[str], None] = prin
     return compile_model(
         fetch.model(target.entry),
         folder,
-        budget=target.board.budget,
+        budget=target.budget,
         memory=BUFFER,
         name=target.entry.name,
         task=target.entry.task,
@@ -67,7 +67,7 @@ def compile_into(target: Target, folder: Path, say: Callable[[str], None] = prin
 
 def compile_step(target: Target) -> Step:
     """The compiled model, from the model file."""
-    entry, budget = target.entry, target.board.budget
+    entry, budget = target.entry, target.budget
     return Step(
         "compile",
         f"{entry.file} to Verilog, for {budget.name}",

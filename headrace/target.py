@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import boards
+from accel.dataflow.budget import Budget
 from boards import Board
 from models import registry
 from models.registry import Entry
@@ -41,6 +42,12 @@ class Target:
             hardware = replace(hardware, flow=flow)
         entry = registry.find(model)
         return cls(entry, hardware, engine, out or Path("build") / f"{board}-{entry.name}-{engine}")
+
+    @property
+    def budget(self) -> Budget:
+        """What the accelerator may take: what the board leaves, and no more LUTs than the model is to have."""
+        budget, most = self.board.budget, self.entry.lut
+        return budget if most is None else replace(budget, lut=min(budget.lut, most))
 
     @property
     def model_dir(self) -> Path:
