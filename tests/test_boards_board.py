@@ -123,7 +123,8 @@ def test_budgets() -> None:
     left = {resource: getattr(XC7A100T, resource) - getattr(SOC, resource) for resource in ("ff", "dsp")}
     for name in ("sim", "arty"):
         budget = boards.find(name).budget
-        assert budget == Budget(ROUTABLE_LUT, bram36=MOST_BRAM, **left, name=XC7A100T.name, array_lut=ROUTABLE_ARRAY_LUT)
+        array = {"name": XC7A100T.name, "array_lut": ROUTABLE_ARRAY_LUT}
+        assert budget == Budget(ROUTABLE_LUT, bram36=MOST_BRAM, **left, **array)
         assert budget.for_arrays.lut == ROUTABLE_ARRAY_LUT
         assert Target.of("rn07", board=name, engine="stream").budget == budget
         assert Target.of("cnv-w1a1", board=name, engine="stream").budget.lut == 26_500 < ROUTABLE_LUT
