@@ -223,6 +223,13 @@ def summarise(journal: Journal, classes: int, *, checked: bool) -> Accuracy:
     return Accuracy(len(rows), top1, auc, len(rows) if checked else 0, tuple(journal.mismatches))
 
 
+def unlike_golden(rows: Sequence[Row], dataset: Dataset) -> list[str] | None:
+    """The files of which other numbers were printed than the golden outputs say; None where there are no such."""
+    if dataset.golden is None:
+        return None
+    return [row.file for row, wanted in zip(rows, dataset.golden, strict=True) if row.scores != wanted]
+
+
 def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float | None:
     """Area under the ROC curve: the chance that a positive scores above a negative, equals counting half.
 

@@ -101,6 +101,9 @@ def cards(manifest: Manifest, results: Results | None, samples: int) -> list[tup
     if exact.samples:
         equal = f"{exact.samples - exact.mismatches:,}"
         found.append(("bit exact", equal, f"of {exact.samples:,} samples equal the reference"))
+    if results.golden is not None:
+        equal = f"{results.golden.samples - results.golden.mismatches:,}"
+        found.append(("golden", equal, f"of {results.golden.samples:,} samples equal the golden outputs"))
     return found
 
 

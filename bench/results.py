@@ -94,7 +94,8 @@ class BitExact:
 class Results:
     """results.json, field by field.
 
-    ``accuracy`` is the fraction of right answers (Top-1), ``auc`` lies within 0..1.
+    ``accuracy`` is the fraction of right answers (Top-1), ``auc`` lies within 0..1. ``golden``: as ``bit_exact``,
+    of what was printed and the outputs that came with the samples, where there are some.
     """
 
     model: str
@@ -112,6 +113,7 @@ class Results:
     fmax_hz: int | None = None
     energy_uj: float | None = None
     bit_exact: BitExact = BitExact()
+    golden: BitExact | None = None
     tools: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     schema: int = SCHEMA
@@ -130,7 +132,7 @@ class Results:
             raise BenchError(
                 f"{path}: schema must be {SCHEMA}, not {data.get('schema')!r}; move it away and bench again"
             )
-        parts = {"latency_us": Latency, "cycles": Cycles, "bit_exact": BitExact}
+        parts = {"latency_us": Latency, "cycles": Cycles, "bit_exact": BitExact, "golden": BitExact}
         try:
             for name, kind in parts.items():
                 if data.get(name) is not None:
@@ -143,6 +145,8 @@ class Results:
         """These results, completed by those of an older run of the same model on the same board in another mode."""
         kept = ("accuracy", "auc", "latency_us", "throughput_inf_per_s", "cycles", "energy_uj")
         changes = {name: getattr(older, name) for name in kept if getattr(self, name) is None}
+        if self.mode != "accuracy":
+            changes["golden"] = older.golden
         if older.mode != self.mode:
             # A mismatch must not vanish behind a run that saw none; else the larger number of samples says more.
             both = (self.bit_exact, older.bit_exact)

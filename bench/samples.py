@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from accel.graph.head import decimals, probability
 from accel.manifest import WIRES, Manifest, input_bytes
 from bench.errors import BenchError
 
@@ -41,12 +42,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples in their order. ``classes``: how many a label may name."""
+    """Samples in their order. ``classes``: how many a label may name.
+
+    ``golden``: what must be printed for each sample, where somebody else's outputs are known.
+    """
 
     name: str
     classes: int
     samples: tuple[Sample, ...]
     labelled: bool = True
+    golden: tuple[tuple[str, ...], ...] | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -71,9 +76,10 @@ def payload_bytes(manifest: Manifest) -> int:
     return manifest.input.elements * wire_type(manifest).itemsize
 
 
-def load_folder(folder: Path | str) -> Dataset:
+def load_folder(folder: Path | str, *, golden: str | None = None) -> Dataset:
     """The samples that ``y_labels.csv`` in ``folder`` lists: ``file,classes,label[,window bytes,stride bytes]`` a line.
 
+    ``golden`` is a file of int8 probabilities as TFLite gives them, (samples, classes), which may be in the folder.
     Raises `BenchError` that names file and line.
     """
     folder = Path(folder)
@@ -110,7 +116,21 @@ def load_folder(folder: Path | str) -> Dataset:
     if len(counts) != 1:
         what = "no sample" if not counts else f"different numbers of classes ({', '.join(map(str, sorted(counts)))})"
         raise BenchError(f"{labels}: {what}")
-    return Dataset(folder.name, counts.pop(), tuple(samples))
+    dataset = Dataset(folder.name, counts.pop(), tuple(samples))
+    if golden is None or not (folder / golden).exists():
+        return dataset
+    return replace(dataset, golden=read_golden(folder / golden, (len(samples), dataset.classes)))
+
+
+def read_golden(path: Path, shape: tuple[int, int]) -> tuple[tuple[str, ...], ...]:
+    """What is printed of the probabilities in a file. Raises `BenchError`."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path}: cannot be read ({error}); move it away") from error
+    if (found.dtype, found.shape) != (np.dtype(np.int8), shape):
+        raise BenchError(f"{path}: must hold int8 of shape {shape}, not {found.dtype} of {found.shape}; move it away")
+    return tuple(tuple(decimals(probability(p)) for p in row) for row in found.tolist())
 
 
 def from_list(name: str, items: Iterable[tuple[str, bytes, int]], classes: int) -> Dataset:

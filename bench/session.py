@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,6 +132,11 @@ def printed_results(manifest: Manifest) -> int:
     return Head.of(manifest).classes
 
 
+def some_of(files: Sequence[str]) -> str:
+    """The first few names."""
+    return ", ".join(files[:5]) + (", …" if len(files) > 5 else "")
+
+
 @dataclass
 class Session:
     """What both modes share while they run."""
@@ -208,12 +214,16 @@ class Session:
                 raise BenchError(f"{error} {self.kept(journal, total)}") from error
         self.log.accuracy(found.top1, found.auc)
         if found.mismatches:
-            some = ", ".join(found.mismatches[:5]) + (", …" if len(found.mismatches) > 5 else "")
+            some = some_of(found.mismatches)
             self.console.print(f"[red]{len(found.mismatches)} samples differ from the exact reference: {some}")
+        other = accuracy.unlike_golden(journal.rows, dataset)
+        if other:
+            self.console.print(f"[red]{len(other)} samples differ from the golden outputs: {some_of(other)}")
         return replace(
             self.results("accuracy", found.samples, BitExact(found.checked, len(found.mismatches))),
             accuracy=found.top1,
             auc=found.auc,
+            golden=None if other is None else BitExact(found.samples, len(other)),
         )
 
     def kept(self, journal: accuracy.Journal, total: int) -> str:

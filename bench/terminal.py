@@ -53,6 +53,9 @@ def measurements(results: Results) -> list[tuple[str, str]]:
     if exact.samples:
         equal = exact.samples - exact.mismatches
         rows.append(("equal to the reference", f"{equal:,} of {exact.samples:,} samples, every integer"))
+    if results.golden is not None:
+        equal = results.golden.samples - results.golden.mismatches
+        rows.append(("equal to the golden outputs", f"{equal:,} of {results.golden.samples:,} samples, every class"))
     return rows
 
 

@@ -68,7 +68,7 @@ def main(
 def choose_samples(target: Target, mode: str, samples: str | None) -> bench.Dataset:
     """A folder, a data set of the registry, the model's first one, or, for performance alone, random inputs."""
     if samples is not None and samples not in target.entry.datasets:
-        return bench.load_folder(Path(samples))
+        return bench.load_folder(Path(samples), golden=target.entry.golden)
     if samples is None and mode == "performance":
         # Time does not depend on the data, so samples that cannot be had are no reason to stop.
         if not target.entry.datasets:
@@ -78,4 +78,4 @@ def choose_samples(target: Target, mode: str, samples: str | None) -> bench.Data
         except FetchError as error:
             typer.echo(f"Random inputs, as there are no samples: {error}")
             return bench.random_inputs(Manifest.load(target.model_dir))
-    return bench.load_folder(fetch.samples(target.entry, samples))
+    return bench.load_folder(fetch.samples(target.entry, samples), golden=target.entry.golden)

@@ -39,8 +39,9 @@ class Entry:
     ``encoding`` says what the bytes of a sample mean to the model; None: what the file says. ``datasets`` are the
     sample sets it can be benchmarked with, the default first; ``accuracy`` what is expected on them, as a fraction
     of 1, and ``test_accuracy`` on the whole test set of what it was trained for. ``macs``: multiplications an
-    inference. ``lut``: so many LUTs it takes at most, where the board leaves more. ``path`` is set for a file that lies
-    on this machine already: a shipped one, or one given by its path.
+    inference. ``lut``: so many LUTs it takes at most, where the board leaves more. ``golden`` is a file that may lie
+    beside the samples, with the int8 outputs of TFLite's reference kernels for them, (samples, classes). ``path`` is
+    set for a model file that lies on this machine already: a shipped one, or one given by its path.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Entry:
     test_accuracy: float | None = None
     macs: int | None = None
     lut: int | None = None
+    golden: str | None = None
     published: Published | None = None
     trained_here: bool = False
     path: Path | None = None

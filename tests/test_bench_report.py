@@ -66,6 +66,7 @@ def results(manifest: Manifest) -> Results:
         cycles=Cycles(482, 511, 531, [[30, 2], [0, 4]]),
         clock_hz=100_000_000,
         bit_exact=BitExact(8, 1),
+        golden=BitExact(8, 2),
     )
 
 
@@ -94,6 +95,7 @@ def test_a_whole_report(tmp_path: Path) -> None:
         "5.25 µs",
         "75.00 %",
         "of 8 samples equal the reference",
+        "of 8 samples equal the golden outputs",
         "Counted after routing, against the budget on sim; fastest clock 98.5 MHz.",
         "15,000 of 30,000",
         "50 %",
@@ -113,7 +115,7 @@ def test_a_whole_report(tmp_path: Path) -> None:
     ):
         assert said in page.text, said
     # A mismatch is shown in the colour of errors.
-    assert 'class="card bad"' in html
+    assert html.count('class="card bad"') == 2
     # Both drawings are there, one for wide screens and one for narrow ones.
     assert page.count["svg"] == 2
     # The same files give the same page, and dark and print styles are in it.

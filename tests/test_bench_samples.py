@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_device import make_model
 
 from accel.graph import IntType
+from accel.graph.head import results
+from accel.passes import lower
 from bench import BenchError, Sample, from_list, load_folder, random_inputs
+from models import evaluate, registry
 
 
 def test_a_real_folder(data: Path) -> None:
@@ -18,6 +22,35 @@ def test_a_real_folder(data: Path) -> None:
     first = kws.samples[0]
     assert (first.file, first.label, len(first.data)) == ("tst_000000_Stop_7.bin", 7, 490)
     assert first.inputs == (first.data,)
+
+
+def test_golden_outputs(data: Path, tmp_path: Path) -> None:
+    """TFLite's own outputs beside the samples, as our reference prints them; a file that is wrong."""
+    entry = registry.find("kws01")
+    kws = load_folder(data / "datasets" / "kws01", golden=entry.golden)
+    graph = lower(evaluate.graph(entry))
+    x = np.stack([np.frombuffer(sample.data, np.int8).reshape(graph.input.shape) for sample in kws.samples[::50]])
+    x = x.astype(np.int64)
+    y = graph.run(x)
+    assert kws.golden is not None and len(kws.golden) == 1000
+    assert [list(row) for row in kws.golden[::50]] == [results(graph, a, b) for a, b in zip(x, y, strict=True)]
+    assert load_folder(data / "datasets" / "kws01").golden is None
+
+    (tmp_path / "a.bin").write_bytes(b"123")
+    (tmp_path / "y_labels.csv").write_text("a.bin,3,1\n")
+    path = tmp_path / "golden.npy"
+    assert load_folder(tmp_path, golden=path.name).golden is None
+    np.save(path, np.array([[-128, 127, 0]], np.int8))
+    assert load_folder(tmp_path, golden=path.name).golden == (("0.000", "0.996", "0.500"),)
+    for array in (np.zeros((2, 3), np.int8), np.zeros((1, 3), np.uint8)):
+        np.save(path, array)
+        with pytest.raises(BenchError) as caught:
+            load_folder(tmp_path, golden=path.name)
+        wrong = f"{array.dtype} of {array.shape}"
+        assert str(caught.value) == f"{path}: must hold int8 of shape (1, 3), not {wrong}; move it away"
+    path.write_bytes(b"x")
+    with pytest.raises(BenchError, match=r"golden\.npy: cannot be read \(.*\); move it away$"):
+        load_folder(tmp_path, golden=path.name)
 
 
 def test_windows_and_labels(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from bench import (
     record_step,
 )
 from bench.performance import WindowLength
+from bench.results import BitExact
 from firmware import host
 from models import evaluate, registry
 
@@ -89,7 +90,7 @@ def test_both_modes_share_a_folder(tmp_path: Path, device: FakeDevice, dataset: 
     names = (
         "schema model board engine mode samples accuracy auc latency_us throughput_inf_per_s cycles clock_hz resources"
     )
-    assert " ".join(data) == names + " fmax_hz energy_uj bit_exact tools seconds"
+    assert " ".join(data) == names + " fmax_hz energy_uj bit_exact golden tools seconds"
     assert (data["schema"], data["model"], data["board"], data["engine"]) == (1, "tiny", "sim", "stream")
     assert (data["mode"], data["samples"], data["accuracy"], data["auc"]) == ("performance", 5, None, None)
     # 12.5 µs an inference by the device's clock, which wraps on the way.
@@ -348,6 +349,22 @@ def test_anomaly_detector(tmp_path: Path) -> None:
     assert results.auc == sum(pairs) / len(pairs)
     row = (tmp_path / "out" / "samples.csv").read_text().splitlines()[1].split(",")
     assert row == ["0.bin", "0", f"{scores[0]:.6f}", f"{scores[0]:.6f}"]
+
+
+def test_golden_outputs(tmp_path: Path, device: FakeDevice, dataset: Dataset) -> None:
+    """What was printed is compared with what came with the samples, too, and that stays in the results."""
+    right = tuple(one.results for one in device.reference([sample.data for sample in dataset.samples]))
+    found, said = run(device, "accuracy", replace(dataset, golden=right), tmp_path / "out")
+    assert found.golden == BitExact(COUNT, 0)
+    assert "equal to the golden outputs" in said and "differ" not in said
+    other = (*right[:3], ("0.000",) * 4, *right[4:])
+    found, said = run(device, "accuracy", replace(dataset, golden=other), tmp_path / "out")
+    assert (found.golden, found.bit_exact) == (BitExact(COUNT, 1), BitExact(COUNT, 0))
+    assert "1 samples differ from the golden outputs: 03.bin" in said
+    run(device, "performance", dataset, tmp_path / "out")
+    assert Results.load(tmp_path / "out").golden == BitExact(COUNT, 1)
+    run(device, "accuracy", dataset, tmp_path / "out")
+    assert Results.load(tmp_path / "out").golden is None
 
 
 def test_spectrograms_as_mlperf_tiny_has_them(data: Path, tmp_path: Path) -> None:

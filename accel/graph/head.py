@@ -220,7 +220,7 @@ class Head:
         if self.kind == "argmax":
             return [1000 * (c == q[0]) for c in range(self.classes)]
         if self.kind == "softmax_int8":
-            return [((p + 128) * 1000 + 128) >> 8 for p in self.softmax(q)]
+            return [probability(p) for p in self.softmax(q)]
         t, shift = self.fixed(q), self.fixed.shift
         if self.kind == "mse":
             return [self._mse(self._input(np.asarray(x).reshape(-1)), t)]
@@ -255,13 +255,23 @@ class Head:
         return (total * 1000 + scale // 2) // scale
 
 
+def probability(p: int) -> int:
+    """Thousandths of one of TFLite's int8 probabilities, (p + 128) / 256, halves up."""
+    return ((p + 128) * 1000 + 128) >> 8
+
+
 def results(source: Head | Graph | Manifest, x: np.ndarray, y: np.ndarray) -> list[str]:
     """What the firmware prints between the brackets of ``m-results-[…]`` for input ``x`` and output ``y``.
 
     ``x`` are integers, or the float32 numbers on the wire (`Head.reals`).
     """
     head = source if isinstance(source, Head) else Head.of(source)
-    return [f"{n // 1000}.{n % 1000:03d}" for n in head.thousandths(x, y)]
+    return [decimals(n) for n in head.thousandths(x, y)]
+
+
+def decimals(thousandths: int) -> str:
+    """A number as it is printed."""
+    return f"{thousandths // 1000}.{thousandths % 1000:03d}"
 
 
 def exp2(distance: int, shift: int) -> int:
