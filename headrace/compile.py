@@ -44,13 +44,13 @@ def main(
     limits = {name: value for name, value in wanted.items() if value is not None}
     if lut is not None:
         limits["array_lut"] = None
-        target = replace(target, entry=replace(target.entry, lut=None))
     wishes: dict[str, Any] = {"objective": objective, "rate": rate} if objective != "latency" or rate else {}
     if folding is not None:
         wishes["pins"] = pins.read(folding)
     if out is None and (limits or wishes):
         raise ValueError("a budget or a folding of your own needs a folder of its own: add -o DIR")
     if limits:
+        target = replace(target, entry=replace(target.entry, limits=None))
         target = replace(target, board=replace(target.board, budget=replace(target.board.budget, **limits)))
     if out is None:
         runner = Runner(target.out_dir, typer.echo)

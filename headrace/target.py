@@ -9,7 +9,7 @@ import boards
 from accel.dataflow.budget import Budget
 from boards import Board
 from models import registry
-from models.registry import Entry
+from models.registry import Entry, Limits
 
 ENGINES = ("stream",)
 
@@ -45,9 +45,11 @@ class Target:
 
     @property
     def budget(self) -> Budget:
-        """What the accelerator may take: what the board leaves, and no more LUTs than the model is to have."""
-        budget, most = self.board.budget, self.entry.lut
-        return budget if most is None else replace(budget, lut=min(budget.lut, most))
+        """What the accelerator may take: what the board leaves, and no more than the model is to have."""
+        budget, limits = self.board.budget, self.entry.limits or Limits()
+        lut = budget.lut if limits.lut is None else min(budget.lut, limits.lut)
+        bram36 = budget.bram36 if limits.bram36 is None else min(budget.bram36, limits.bram36)
+        return replace(budget, lut=lut, bram36=bram36)
 
     @property
     def model_dir(self) -> Path:

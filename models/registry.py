@@ -31,6 +31,14 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """LUTs and 36-Kbit block RAMs of a device that a model takes at most; None is what the board leaves."""
+
+    lut: int | None = None
+    bram36: float | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One model.
 
@@ -39,7 +47,7 @@ class Entry:
     ``encoding`` says what the bytes of a sample mean to the model; None: what the file says. ``datasets`` are the
     sample sets it can be benchmarked with, the default first; ``accuracy`` what is expected on them, as a fraction
     of 1, and ``test_accuracy`` on the whole test set of what it was trained for. ``macs``: multiplications an
-    inference. ``lut``: so many LUTs it takes at most, where the board leaves more. ``golden`` is a file that may lie
+    inference. ``limits`` are of what it takes of a device, where the board leaves more. ``golden`` is a file that may lie
     beside the samples, with the int8 outputs of TFLite's reference kernels for them, (samples, classes). ``path`` is
     set for a model file that lies on this machine already: a shipped one, or one given by its path.
     """
@@ -60,7 +68,7 @@ class Entry:
     accuracy: Mapping[str, float] = field(default_factory=dict)
     test_accuracy: float | None = None
     macs: int | None = None
-    lut: int | None = None
+    limits: Limits | None = None
     golden: str | None = None
     published: Published | None = None
     trained_here: bool = False

@@ -101,6 +101,7 @@ def test_what_is_not_known(tmp_path: Path) -> None:
         (GOOD + "[encoding]\nwires = 1", "encoding: unknown field 'wires'"),
         (GOOD + "[encoding]\nscale = 1", "encoding: scale must be float, not 1"),
         (GOOD + "[accuracy]\nmnist = 0.9", "accuracy on mnist, which is not one of its datasets"),
+        (GOOD + "[limits]\nlutt = 9", "limits: unknown field 'lutt'"),
         (GOOD.replace("mnist", "asr"), "task must be one of kws01, ic01, ad01, vww01, ic02, sww01, mnist, not 'asr'"),
         (GOOD.replace("0" * 64, "0"), "sha256 must have 64 hexadecimal digits, not '0'"),
         (GOOD.replace("url", "source"), "needs a url, or an origin that says what the file was made from"),
