@@ -10,8 +10,9 @@ from accel.dataflow.budget import Budget
 # (tests/test_soc_generate.py measures it); the four DSP slices multiply for the CPU.
 SOC = Budget(lut=2_800, ff=2_000, bram36=31.5, dsp=4, name="soc")
 
-# LUTs that nextpnr still places and routes within an hour on a small machine: of a chain of nodes, and of an array that
-# dense layers share, in which everything is connected with everything.
+# LUTs that nextpnr still places and routes within an hour on a small machine: of a network of nodes (a MobileNet of so
+# many took it half an hour), and of an array that dense layers share, in which everything is connected with everything
+# (19,000 took it as long).
 ROUTABLE_LUT = 34_000
 ROUTABLE_ARRAY_LUT = 24_000
 # Of the 103.5 BRAM36 that the SoC leaves on the Artix-7 100T; the rest is for what synthesis finds beyond the estimate.
