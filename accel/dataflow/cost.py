@@ -24,7 +24,7 @@ from accel.dataflow.narrow import (
     side_by_side,
     signed_bits,
 )
-from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, Stream, TableNode
+from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, ConvNode, DepthwiseNode, Layer, Node, Stream, TableNode
 from accel.dataflow.timing import (
     FETCH,
     ROM_SLICE,
@@ -317,7 +317,7 @@ def accumulators_cost(pe: int, width: int, rows: int) -> Cost:
     return Cost(lut=pe * (2 * lutram_luts(width, rows) + width))
 
 
-def drain_cost(node: ArrayNode, width: int) -> Cost:
+def drain_cost(node: ArrayNode | ConvNode | DepthwiseNode, width: int) -> Cost:
     """The choice of a group of finished sums."""
     return Cost(lut=node.drain * width * -(-(node.pe // node.drain - 1) // 3), ff=node.drain * width)
 

@@ -16,6 +16,7 @@ from accel.dataflow.budget import Cost
 from accel.dataflow.cost import (
     ADDER_LUTS,
     accumulators_cost,
+    drain_cost,
     logic_cost,
     lutram_luts,
     multipliers_cost,
@@ -46,6 +47,7 @@ from accel.dataflow.pipeline import (
     TopKNode,
     UpsampleNode,
 )
+from accel.dataflow.tiles import weight_tiles
 from accel.dataflow.timing import (
     FETCH,
     FIFO,
@@ -141,7 +143,7 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
     results = results_cost(
         node.drain * node.sink.type.width,
         latency=window_latency(at_once) + FETCH + function,
-        beats=node.pe // node.drain,
+        beats=node.beats[0],
         interval=each,
     )
     return {
@@ -150,25 +152,10 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
         "results": results,
         "buffer": line_buffer_cost(node, w.code),
         "accumulators": accumulators_cost(node.pe, w.accumulator, 1),
-        "drain": Cost(
-            lut=node.drain * w.accumulator * -(-(node.pe // node.drain - 1) // 3), ff=node.drain * w.accumulator
-        ),
+        "drain": drain_cost(node, w.accumulator),
         "units": units_cost(w, node.drain, len(node.conv.weights) // node.drain),
         "control": WINDOW_CONTROL,
     }
-
-
-def weight_words(conv: Conv, pe: int, taps: int, lanes: int) -> np.ndarray:
-    """The weights of ``pe`` neurons for ``taps`` elements of the kernel and ``lanes`` channels, a step a row.
-
-    Of shape (steps, pe, taps * lanes), zeros where there is none.
-    """
-    outputs, kh, kw, channels = conv.weights.shape
-    parts, tiles = -(-kh * kw // taps), -(-outputs // pe)
-    padded = np.zeros((tiles * pe, parts * taps, channels), dtype=np.int64)
-    padded[:outputs, : kh * kw] = conv.weights.reshape(outputs, kh * kw, channels)
-    tiled = padded.reshape(tiles, pe, parts, taps, channels // lanes, lanes)
-    return tiled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, pe, taps * lanes)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -177,7 +164,7 @@ def weight_columns(conv: Conv, bits: int, pe: int, taps: int, lanes: int) -> tup
 
     Weights may be zeros for the most part. Of more than 64 words, which do not lie in LUTs, all are taken to differ.
     """
-    words = weight_words(conv, pe, taps, lanes)
+    words = weight_tiles(conv, pe, taps, lanes)
     words = words.reshape(len(words), -1)
     if conv.weight_type.is_bipolar and bits == 1:
         words = (words > 0).astype(np.int64)
@@ -197,7 +184,7 @@ def idle_multipliers(conv: Conv, pe: int, taps: int, lanes: int, *, share: int, 
 
     Of each element and channel there are ``groups``, of ``share`` neurons each.
     """
-    words = weight_words(conv, pe, taps, lanes)
+    words = weight_tiles(conv, pe, taps, lanes)
     changes = (words != words[:1]).any(axis=0)
     return sum(int((~changes[share * i : share * (i + 1)].any(axis=0)).sum()) for i in range(groups))
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from accel.dataflow.pipeline import ArrayNode, ConvNode, DepthwiseNode
+from accel.dataflow.tiles import weight_tiles
 from accel.graph import GraphError, IntType, Tensor
 from accel.rtl.plan import Code, Neurons, Plan
 
@@ -117,17 +118,12 @@ class ConvPlan(Plan):
 
     def weights(self) -> list[int]:
         node = self.node
-        lanes = self.fan_in // node.taps
-        outputs, kh, kw, channels = node.conv.weights.shape
         filling = 0
         if self.weight_type.is_bipolar:  # disagrees with the bit that it meets, or meets a zero
             filling = -1 if self.pad else 1
-        kernel, neurons = -(-kh * kw // node.taps) * node.taps, -(-outputs // node.pe) * node.pe
-        padded = np.full((neurons, kernel, channels), filling, dtype=np.int64)
-        padded[outputs:] = np.clip(0, self.weight_type.lo, self.weight_type.hi)  # whose sums nobody reads
-        padded[:outputs, : kh * kw] = node.conv.weights.reshape(outputs, kh * kw, channels)
-        tiled = padded.reshape(-1, node.pe, kernel // node.taps, node.taps, channels // lanes, lanes)
-        return self.words(tiled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, node.pe, self.fan_in))
+        nobody = int(np.clip(0, self.weight_type.lo, self.weight_type.hi))  # of neurons whose sums nobody reads
+        lanes = self.fan_in // node.taps
+        return self.words(weight_tiles(node.conv, node.pe, node.taps, lanes, element=filling, neuron=nobody))
 
 
 def images(node: ArrayNode | ConvNode | DepthwiseNode) -> dict[str, list[int]]:
