@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accel.dataflow.dsp48e1 import NARROW, dsp_parts
 from accel.dataflow.narrow import (
-    NARROW,
     Constants,
     Narrowed,
-    dsp_parts,
     is_shift,
     narrow,
     signed_bits,

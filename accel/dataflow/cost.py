@@ -14,25 +14,15 @@ from math import gcd
 import numpy as np
 
 from accel.dataflow.budget import Cost
-from accel.dataflow.narrow import (
-    LEAST_PRODUCT,
-    MOST_CHAINED,
-    Constants,
-    dsp_parts,
-    is_shift,
-    narrow,
-    side_by_side,
-    signed_bits,
-)
+from accel.dataflow.dsp48e1 import LEAST_PRODUCT, MOST_CHAINED, dsp_parts, side_by_side
+from accel.dataflow.narrow import Constants, is_shift, narrow, signed_bits
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, ConvNode, DepthwiseNode, Layer, Node, Stream, TableNode
+from accel.dataflow.rom import ROM_SLICE, rom_block_bits, rom_halves
 from accel.dataflow.timing import (
     FETCH,
-    ROM_SLICE,
     TREE_RADIX,
     beats,
     lent_places,
-    rom_block_bits,
-    rom_halves,
     search_bits,
     unit,
     unit_latency,

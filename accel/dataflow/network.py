@@ -2,9 +2,10 @@
 
 All parts work at the same time, each on what the ones before it have given so far. To CP-SAT a part is a stretch of
 time: it starts when the parts before it have given what its first output needs, lasts at least its own work, and ends
-at least a tail after each of the parts before it. In between things are taken to flow evenly. The end of the last part
-is made least; among foldings that end as soon, the smallest is taken. Of the thousands of options, CP-SAT gets those
-that a good folding can have, which `accel.dataflow.relax` tells. `accel.dataflow.tokens` then counts the cycles.
+at least a tail after each of the parts before it. In between things are taken to flow evenly, up to the last row and
+from there on. The end of the last part is made least; among foldings that end as soon, the smallest is taken. Of the
+thousands of options, CP-SAT gets those that a good folding can have, which `accel.dataflow.relax` tells.
+`accel.dataflow.tokens` then counts the cycles.
 """
 
 from __future__ import annotations

@@ -53,10 +53,6 @@ cycle before, so one of depth 1 takes a beat every other cycle at best."""
 BLOCK_BITS = 9216
 """FIFOs and rows of pixels of so many bits and more than 64 words lie in block RAM: half a RAMB36 is the same share of
 an Artix-7 as the 240 LUTs that such a memory takes."""
-ROM_SLICE = 72
-"""Bits of a RAMB36's widest word. Wider read-only memories are made of slices of it."""
-ROM_BITS = 8192
-"""A slice of a ROM that may lie where it likes goes to block RAM when it fills more bits than these of each RAMB18."""
 UPSAMPLE = 1 + FETCH + FIFO
 """From an input beat to the first output beat made of it: written to the row, read, through the FIFO."""
 TOPK = 3
@@ -66,21 +62,6 @@ TOPK = 3
 def in_block_ram(depth: int, width: int) -> bool:
     """Whether a FIFO or a row of ``depth`` words of ``width`` bits lies in block RAM, not in LUTs."""
     return depth > 64 and depth * width >= BLOCK_BITS
-
-
-def rom_halves(width: int, depth: int) -> int:
-    """RAMB18 of a slice of a ROM: Yosys folds deep narrow memories into the 36 bits of their 512 rows."""
-    return -(-width * -(-depth // 512) // 36)
-
-
-def rom_block_bits(width: int, depth: int) -> int:
-    """How many bits of a word, the lowest, lie in block RAM where a ROM may lie where it likes."""
-
-    def block(bits: int) -> bool:
-        return bits * depth > ROM_BITS * rom_halves(bits, depth)
-
-    full = width // ROM_SLICE * ROM_SLICE if block(ROM_SLICE) else 0
-    return width if block(width % ROM_SLICE) else full
 
 
 def link_latency(stream: Stream, depth: int) -> int:

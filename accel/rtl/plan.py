@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from accel.dataflow.narrow import Constants, narrow, side_by_side, signed_bits
+from accel.dataflow.dsp48e1 import side_by_side
+from accel.dataflow.narrow import Constants, narrow, signed_bits
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import PARALLEL_LEVELS, search_bits
 from accel.graph import GraphError, IntType, Requantize, Threshold

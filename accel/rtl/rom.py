@@ -8,13 +8,13 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from accel.dataflow.timing import ROM_SLICE, rom_block_bits
+from accel.dataflow.rom import ROM_SLICE, rom_block_bits
 
 
 def rom(m: Module, name: str, words: list[int], width: int, address: Value, *, style: str | None = None) -> Value:
     """The word at ``address`` of the cycle before.
 
-    ``style`` is "block" or "logic"; without it `accel.dataflow.timing.rom_block_bits` says which bits lie where. Bits
+    ``style`` is "block" or "logic"; without it `accel.dataflow.rom.rom_block_bits` says which bits lie where. Bits
     that are equal in all words are not stored, and in logic none is stored twice.
     """
     block = rom_block_bits(width, len(words)) if style is None else width if style == "block" else 0
