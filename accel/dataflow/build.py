@@ -106,10 +106,12 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
     beats = -(-graph.input.size // lanes)
     left = budget.less(Cost(lut=min(KEPT * len(some), budget.lut // 100)))
     wide = all_options(some, budget=budget, pins=pins.nodes)
-    for _ in range(TRIES):
+    for number in range(TRIES):
         try:
             chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
         except FoldingError:
+            if number:
+                break  # what was too much the last time says why
             left = budget  # nothing was to be kept, or what does not fit is said of the whole budget
             chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
         nodes = [option.node for option in chosen.options]
