@@ -47,9 +47,9 @@ class Entry:
     ``encoding`` says what the bytes of a sample mean to the model; None: what the file says. ``datasets`` are the
     sample sets it can be benchmarked with, the default first; ``accuracy`` what is expected on them, as a fraction
     of 1, and ``test_accuracy`` on the whole test set of what it was trained for. ``macs``: multiplications an
-    inference. ``limits`` are of what it takes of a device, where the board leaves more. ``golden`` is a file that may lie
-    beside the samples, with the int8 outputs of TFLite's reference kernels for them, (samples, classes). ``path`` is
-    set for a model file that lies on this machine already: a shipped one, or one given by its path.
+    inference. ``limits`` are of what it takes of a device, where the board leaves more. ``golden`` is a file that may
+    lie beside the samples, with the int8 outputs of TFLite's reference kernels for them, (samples, classes). ``path``
+    is set for a model file that lies on this machine already: a shipped one, or one given by its path.
     """
 
     name: str
