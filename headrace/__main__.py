@@ -22,6 +22,7 @@ VERBS = (
     "compile",
     "simulate",
     "synth",
+    "route",
     "build",
     "run",
     "load",

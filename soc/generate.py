@@ -38,15 +38,15 @@ def generate(
     text = _inline_memories(verilog.main_source, verilog.data_files)
     # VexRiscv shows its registers to Verilator's C++, which keeps the whole design from being flattened.
     sources = [Path(source[0]).read_text().replace("/* verilator public */", "") for source in design.platform.sources]
-    gateware = accelerator.read_text()
-    if design.platform.device_family == "ecp5":
-        text, gateware = _either_order(text), _roms_in_logic(gateware)
+    family = design.platform.device_family
+    if family == "ecp5":
+        text = _either_order(text)
     generated = out_dir / "generated"
     generated.mkdir(parents=True, exist_ok=True)
     regions, constants = design.mem_regions, design.constants
     csr_base = regions["csr"].origin
     files = {
-        out_dir / "soc.v": "\n".join([text, *sources, gateware]),
+        out_dir / "soc.v": "\n".join([text, *sources, gateware(accelerator, family)]),
         out_dir / "regions.ld": export.get_linker_regions(regions),
         generated / "mem.h": export.get_mem_header(regions),
         generated / "soc.h": export.get_soc_header(constants),
@@ -54,9 +54,9 @@ def generate(
     }
     if board.crystal is not None:
         pins = constraints(design.platform, verilog.ns, crystal=board.crystal)
-        files[out_dir / f"{TOP}.{FORMATS[design.platform.device_family]}"] = pins
+        files[out_dir / f"{TOP}.{FORMATS[family]}"] = pins
     for path, content in files.items():
-        path.write_text(_unsigned(content))
+        path.write_text(unsigned(content))
     return out_dir / "soc.v"
 
 
@@ -81,8 +81,12 @@ def _either_order(verilog: str) -> str:
     return re.sub(r"^reg (\[31:0\] buffer\[)", r"(* no_rw_check *) reg \1", verilog, flags=re.MULTILINE)
 
 
-def _roms_in_logic(verilog: str) -> str:
-    """Small ROMs in LUTs, not in LUT RAM, which the ECP5 cannot give contents to start with."""
+def gateware(accelerator: Path, family: str) -> str:
+    """The Verilog of the accelerator, as Yosys shall see it for this family of devices, as LiteX calls it."""
+    verilog = accelerator.read_text()
+    if family != "ecp5":
+        return verilog
+    # Small ROMs in LUTs, not in LUT RAM, which the ECP5 cannot give contents to start with.
     return re.sub(
         r'\(\* ram_style = "distributed" \*\)(\s+)\(\* rom_style = "distributed" \*\)',
         r'(* ram_style = "logic" *)\1(* rom_style = "logic" *)',
@@ -90,7 +94,7 @@ def _roms_in_logic(verilog: str) -> str:
     )
 
 
-def _unsigned(text: str) -> str:
+def unsigned(text: str) -> str:
     """LiteX signs its files with the time and with the commit of whatever folder it lies in: leave that out.
 
     The drawing of the hierarchy names the cells of a module in the order of a set, which is another one each time.

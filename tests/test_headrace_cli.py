@@ -53,6 +53,7 @@ def test_help_of_every_verb() -> None:
         (["build", "--engine", "cfu"], "ENGINE must be stream, not 'cfu'"),
         (["compile", "missing.onnx"], "missing.onnx: there is no such model file"),
         (["synth", "--family", "ice40"], "--family must be one of xc7, ecp5, not 'ice40'"),
+        (["route", "--board", "sim"], "only boards of the open flow are routed: --board arty or ulx3s"),
         (["inspect", "Makefile"], "Makefile: a model file ends in .onnx or .tflite"),
         (["fetch", "kws01"], "HEADRACE_DATA={} is not a folder; correct it or unset it"),
         (["train", "kws01"], "only mnist-w2a2, cnv-w1a1, resnet8-w4a4, dscnn-w4a4 can be trained here, not 'kws01'"),

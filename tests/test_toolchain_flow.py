@@ -97,6 +97,16 @@ def test_command_lines_for_the_ecp5(tools: MockTools, tmp_path: Path) -> None:
     assert report.logs["place and route"] == str(tmp_path / "out/logs/seed-1.log")
 
 
+def test_a_routed_design_can_be_the_end(tools: MockTools, tmp_path: Path) -> None:
+    routed = build(tmp_path, seeds=[1], pack=False)
+    assert routed.bitstream is None and list(routed.seconds) == list(routed.logs) == ["synthesis", "place and route"]
+    assert [call[0] for call in tools.calls] == ["yosys", "nextpnr-himbaechel"]
+    tools.forget()
+    packed = build(tmp_path, seeds=[1])
+    assert packed.clocks == routed.clocks and packed.bitstream and list(packed.seconds)[2:] == ["bitstream"]
+    assert [call[0] for call in tools.calls] == ["fasm2frames", "xc7frames2bit"]
+
+
 def test_large_designs_get_the_static_placer(tools: MockTools, tmp_path: Path) -> None:
     build(tmp_path, source=f"// takes {LARGE_LUT}", seeds=[1])
     assert "static" not in tools.calls[1]

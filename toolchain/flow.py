@@ -36,6 +36,7 @@ def implement(
     seeds: int | Sequence[int] = 8,
     jobs: int | None = None,
     allow_timing_fail: bool = False,
+    pack: bool = True,
     nextpnr_options: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> ImplementationReport:
@@ -44,7 +45,9 @@ def implement(
     ``constraints`` is the text of an XDC (7-series) or LPF (ECP5) file. ``clock_hz`` is required of every clock that
     the constraints say nothing about. ``seeds``: that many from 1, or just these; ``jobs`` of them at a time (default:
     one a core). ``nextpnr_options`` come last. The best seed is kept: of those that meet all clocks, or of all with
-    ``allow_timing_fail``. Raises `ImplementationError`, `TimingError`, `programs.MissingError`, `yosys.YosysError`.
+    ``allow_timing_fail``. Without ``pack`` its routed design is the end, and there is no bitstream.
+
+    Raises `ImplementationError`, `TimingError`, `programs.MissingError`, `yosys.YosysError`.
     """
     numbers = list(range(1, seeds + 1)) if isinstance(seeds, int) else list(seeds)
     if not numbers or min(numbers) < 0:
@@ -83,16 +86,19 @@ def implement(
         routed = routes.read(best.seed)
         swept = f" with seed {best.seed}, the best of {sum(not result.error for result in results)}"
         check_timing(routed.clocks, routed.paths, log=log, allow_fail=allow_timing_fail, seeds=swept)
-        patched = routes.fill(best.seed)
-        packing = routes.pack(best.seed)
-        bitstream = out_dir / f"{top}.bit"
-        shutil.copyfile(routes.seed_folder(best.seed) / f"{top}.bit", bitstream)
+        seconds = {"synthesis": synthesis.seconds, "place and route": best.seconds}
+        patched, bitstream = False, None
+        if pack:
+            patched = routes.fill(best.seed)
+            seconds["bitstream"] = routes.pack(best.seed)
+            bitstream = out_dir / f"{top}.bit"
+            shutil.copyfile(routes.seed_folder(best.seed) / f"{top}.bit", bitstream)
     except ToolError as error:
         raise ImplementationError(str(error)) from error
     finally:
         processes.kill()
     report = ImplementationReport(
-        bitstream=str(bitstream),
+        bitstream=str(bitstream) if bitstream else None,
         device=device.part,
         seed=best.seed,
         clocks=routed.clocks,
@@ -100,17 +106,14 @@ def implement(
         utilization=routed.utilization,
         synthesis=synthesis.total,
         seeds=tuple(results),
-        seconds={"synthesis": synthesis.seconds, "place and route": best.seconds, "bitstream": packing},
+        seconds=seconds,
         tools=tools.versions,
-        logs={
-            "synthesis": str(routes.log("synthesis")),
-            "place and route": str(log),
-            "bitstream": str(routes.log("bitstream")),
-        },
+        logs={step: str(log if step == "place and route" else routes.log(step)) for step in seconds},
         patched=patched,
     )
     report.save(out_dir / "report.json")
-    say(f"bitstream: {bitstream} (seed {best.seed}, {speeds(routed.clocks)})")
+    if bitstream is not None:
+        say(f"bitstream: {bitstream} (seed {best.seed}, {speeds(routed.clocks)})")
     return report
 
 

@@ -39,12 +39,13 @@ class SeedResult:
 class ImplementationReport:
     """A built design. ``clocks`` worst first, ``paths`` slowest first, of the best seed.
 
+    ``bitstream`` is its file, None where only place and route were asked for.
     ``utilization`` by lut, ff, bram36, dsp against the whole device;
     ``synthesis`` is Yosys' own count. ``seconds`` by step, of the run that did it.
     ``patched``: only what block memories hold is new, place and route are those of an earlier build.
     """
 
-    bitstream: str
+    bitstream: str | None
     device: str
     seed: int
     clocks: tuple[timing.Clock, ...]

@@ -1,0 +1,58 @@
+"""`headrace route`: the accelerator alone through place and route, for the clock that it reaches."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import bench
+from headrace import flow
+from headrace.options import AllowTimingFail, Board, Engine, Model, Out, Seeds
+from headrace.steps import Runner
+from headrace.target import Target, TargetError
+from models.registry import DEFAULT
+from soc.alone import TOP, generate_alone
+from toolchain.device import Device
+from toolchain.flow import implement
+
+
+def main(
+    model: Model = DEFAULT,
+    *,
+    board: Board = "ulx3s",
+    engine: Engine = "stream",
+    out: Out = None,
+    mhz: Annotated[float, typer.Option(min=1, help="What the clock has to reach.")] = 100.0,
+    seeds: Seeds = 1,
+    allow_timing_fail: AllowTimingFail = False,
+) -> None:
+    """Place and route the accelerator without the SoC around it, and show its clock and critical path.
+
+    It is folded for what the SoC leaves of the board. A clock that is missed is a failure.
+    """
+    target = Target.of(model, board=board, engine=engine, out=out)
+    if target.board.flow != "open":
+        raise TargetError("only boards of the open flow are routed: --board arty or ulx3s")
+    runner = Runner(target.out_dir, typer.echo)
+    folder = target.out_dir / "alone"
+    with runner.locked():
+        runner.run(flow.compile_step(target))
+        clock_hz = mhz * 1e6
+        verilog = generate_alone(
+            folder, board=target.board, accelerator=target.model_dir / "accelerator.v", clock_hz=clock_hz
+        )
+        report = implement(
+            [verilog],
+            top=TOP,
+            device=Device.of(target.board.device),
+            constraints=next(path for path in folder.iterdir() if path.suffix in (".xdc", ".lpf")).read_text(),
+            clock_hz=clock_hz,
+            out_dir=folder / "routing",
+            seeds=seeds,
+            allow_timing_fail=allow_timing_fail,
+            pack=False,
+            say=typer.echo,
+        )
+    bench.print_implementation(Console(), report)
