@@ -23,7 +23,7 @@ from bench.device import run_input
 from bench.errors import BenchError
 from bench.reference import Expected, Reference
 from bench.results import read_json, set_aside, write_json, write_text
-from bench.samples import Dataset, Sample
+from bench.samples import NO_LABEL, Dataset, Sample
 
 SAMPLES = "samples.csv"
 BINDING = "samples.json"
@@ -135,7 +135,7 @@ def open_journal(folder: Path, dataset: Dataset, *, checked: bool) -> Journal:
 class Accuracy:
     """What accuracy mode found.
 
-    ``top1`` is a fraction, None for one-score tasks; ``auc`` is None where a class is missing.
+    ``top1`` is a fraction, None for one-score tasks; ``auc`` is None where a class is missing; both are without labels.
     """
 
     samples: int
@@ -211,7 +211,9 @@ def summarise(journal: Journal, classes: int, *, checked: bool) -> Accuracy:
     rows = journal.rows
     labels = np.array([row.label for row in rows])
     scores = np.array([row.values for row in rows])
-    if scores.shape[1] == 1:
+    if NO_LABEL in labels:
+        top1, auc = None, None
+    elif scores.shape[1] == 1:
         top1, auc = None, area_under_curve(scores[:, 0], labels == 1)
     else:
         top1 = sum(row.right for row in rows) / len(rows)

@@ -18,6 +18,7 @@ from bench.drawing import NARROW, WIDE, pipeline_svg
 from bench.fpga import Bar
 from bench.published import published_for
 from bench.results import RESULTS, RUN, Results, read_json, step_facts, write_text
+from bench.samples import NO_LABEL
 from bench.terminal import microseconds
 
 REPORT = "report.html"
@@ -55,7 +56,8 @@ def view(
     facts = step_facts(manifest, out_dir)
     built = fpga.load(out_dir)
     counted = {} if built else facts["resources"]  # a bitstream has the whole SoC, the budget is the accelerator's
-    many = bool(rows) and len(rows[0].scores) > 1
+    labelled = [row for row in rows if row.label != NO_LABEL]
+    many = bool(labelled) and len(labelled[0].scores) > 1
     return {
         "manifest": manifest,
         "results": results,
@@ -70,8 +72,8 @@ def view(
         "windows": window_bars(results),
         "streams": stream_bars(manifest, results),
         "published": published_bars(manifest, results, run.get("simulated", False)),
-        "matrix": confusion(rows, class_names) if many else None,
-        "scores": score_strip(rows) if rows and not many else None,
+        "matrix": confusion(labelled, class_names) if many else None,
+        "scores": score_strip(labelled) if labelled and not many else None,
         "tools": sorted(facts["tools"].items(), key=lambda item: item[0].lower()),
         "steps": fpga.step_bars(facts["seconds"]),
         "fpga": fpga.view(built),

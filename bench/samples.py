@@ -16,11 +16,12 @@ from accel.manifest import WIRES, Manifest, input_bytes
 from bench.errors import BenchError
 
 LABELS = "y_labels.csv"
+NO_LABEL = -1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One file of a data set: its bytes as they go over the wire, and its class.
+    """One file of a data set: its bytes as they go over the wire, and its class, or `NO_LABEL`.
 
     With ``window`` and ``stride`` (bytes) the file is cut into overlapping inputs, whose scores are averaged.
     """
@@ -148,7 +149,7 @@ def from_list(name: str, items: Iterable[tuple[str, bytes, int]], classes: int) 
 
 
 def random_inputs(manifest: Manifest, count: int = 5) -> Dataset:
-    """Inputs drawn evenly from the input's type, always the same ones; without labels, so for performance only.
+    """Inputs drawn evenly from the input's type, always the same ones; without labels, so accuracy is equality alone.
 
     Numbers of float32 are drawn from all that the type means, and a little beyond.
     """
@@ -161,4 +162,5 @@ def random_inputs(manifest: Manifest, count: int = 5) -> Dataset:
     else:
         drawn = np.asarray(kind.lo + kind.step * rng.integers(0, kind.levels, size))
     numbers = drawn.astype(wire_type(manifest))
-    return Dataset("random", 1, tuple(Sample(f"random{i}", row.tobytes(), 0) for i, row in enumerate(numbers)), False)
+    samples = tuple(Sample(f"random{i}", row.tobytes(), NO_LABEL) for i, row in enumerate(numbers))
+    return Dataset("random", 1, samples, labelled=False)

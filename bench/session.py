@@ -106,9 +106,8 @@ def bench(
 
 def check_dataset(dataset: Dataset | None, manifest: Manifest, mode: str) -> tuple[Sample, ...]:
     """The samples of a run, once they fit the model and the mode. Raises `BenchError`."""
-    if dataset is None or (mode == "accuracy" and not dataset.labelled):
-        way = "give a folder with y_labels.csv" if mode == "accuracy" else "give a folder of samples or random inputs"
-        raise BenchError(f"{mode} mode of {manifest.name} needs samples; {way}")
+    if dataset is None:
+        raise BenchError(f"{mode} mode of {manifest.name} needs samples; give a folder of samples or random inputs")
     if mode == "performance" and len(dataset.samples) < performance.INPUTS:
         raise BenchError(
             f"performance mode needs {performance.INPUTS} samples; {dataset.name} has {len(dataset.samples)}"
@@ -122,7 +121,7 @@ def check_dataset(dataset: Dataset | None, manifest: Manifest, mode: str) -> tup
                 f"{wanted}; the samples belong to another model"
             )
     outputs = printed_results(manifest)
-    if mode == "accuracy" and outputs not in (1, dataset.classes):
+    if mode == "accuracy" and dataset.labelled and outputs not in (1, dataset.classes):
         raise BenchError(f"{dataset.name} has {dataset.classes} classes, but {manifest.name} has {outputs} outputs")
     return dataset.samples
 
@@ -195,7 +194,8 @@ class Session:
             def on_sample(row: accuracy.Row) -> None:
                 nonlocal right
                 right += row.right
-                note = f"Top-1 {100 * right / len(journal.rows):.1f} %" if len(row.scores) > 1 else ""
+                counted = dataset.labelled and len(row.scores) > 1
+                note = f"Top-1 {100 * right / len(journal.rows):.1f} %" if counted else ""
                 wrong = f"[red]{len(journal.mismatches)} not bit exact" if journal.mismatches else ""
                 bar.update(task, advance=1, note=f"{note} {wrong}")
 

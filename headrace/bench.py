@@ -19,6 +19,8 @@ from models.registry import DEFAULT
 from soc.simulator import Simulation
 from toolchain import usb
 
+ACCURACY_INPUTS = 20  # random ones, of a model without samples
+
 
 def main(
     model: Model = DEFAULT,
@@ -66,16 +68,20 @@ def main(
 
 
 def choose_samples(target: Target, mode: str, samples: str | None) -> bench.Dataset:
-    """A folder, a data set of the registry, the model's first one, or, for performance alone, random inputs."""
+    """A folder, a data set of the registry, the model's first one, or random inputs where there is none.
+
+    Neither time nor equality with the reference depends on what samples mean; only accuracy does.
+    """
+    golden = target.entry.golden
     if samples is not None and samples not in target.entry.datasets:
-        return bench.load_folder(Path(samples), golden=target.entry.golden)
-    if samples is None and mode == "performance":
-        # Time does not depend on the data, so samples that cannot be had are no reason to stop.
-        if not target.entry.datasets:
-            return bench.random_inputs(Manifest.load(target.model_dir))
-        try:
-            return bench.load_folder(fetch.samples(target.entry))
-        except FetchError as error:
-            typer.echo(f"Random inputs, as there are no samples: {error}")
-            return bench.random_inputs(Manifest.load(target.model_dir))
-    return bench.load_folder(fetch.samples(target.entry, samples), golden=target.entry.golden)
+        return bench.load_folder(Path(samples), golden=golden)
+    try:
+        return bench.load_folder(fetch.samples(target.entry, samples), golden=golden)
+    except FetchError as error:
+        # Samples that could be had, but not now, are a reason to stop where they are all that it is about.
+        if samples is not None or (mode == "accuracy" and not isinstance(error, fetch.NoSamplesError)):
+            raise
+        only = ", so only equality with the reference is found out" if mode == "accuracy" else ""
+        typer.echo(f"Random inputs, as there are no samples{only}: {error}")
+    manifest = Manifest.load(target.model_dir)
+    return bench.random_inputs(manifest, ACCURACY_INPUTS) if mode == "accuracy" else bench.random_inputs(manifest)

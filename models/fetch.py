@@ -11,7 +11,11 @@ from models.datasets.dataset import Dataset
 from models.download import FetchError
 from models.registry import Entry
 
-__all__ = ["FetchError", "fetch_dataset", "model", "samples"]
+__all__ = ["FetchError", "NoSamplesError", "fetch_dataset", "model", "samples"]
+
+
+class NoSamplesError(FetchError):
+    """There is no sample set, or only its user can make it."""
 
 
 def model(entry: Entry) -> Path:
@@ -28,7 +32,7 @@ def model(entry: Entry) -> Path:
 def samples(entry: Entry, name: str | None = None) -> Path:
     """A sample set of an entry in the official layout: its default one, or ``name``. Raises FetchError."""
     if not entry.datasets:
-        raise FetchError(f"{entry.name} has no sample set, so only performance mode can be run")
+        raise NoSamplesError(f"{entry.name} has no sample set")
     if name is not None and name not in entry.datasets:
         raise FetchError(f"{entry.name} can be run on {' or '.join(entry.datasets)}, not on {name!r}")
     return fetch_dataset(name or entry.datasets[0])
@@ -46,7 +50,7 @@ def fetch_dataset(name: str) -> Path:
     if not target.is_dir():
         advice = download.by_hand(f"datasets/{name}")
         if known.kind == "local":
-            raise FetchError(f"{name} cannot be downloaded: {known.origin}. Make it, then {advice}")
+            raise NoSamplesError(f"{name} cannot be downloaded: {known.origin}. Make it, then {advice}")
         part = target.with_name(f"{name}.part")
         try:
             _build(part, known, advice)

@@ -31,6 +31,7 @@ from bench import (
     load_folder,
     random_inputs,
     record_step,
+    write_report,
 )
 from bench.performance import WindowLength
 from bench.results import BitExact
@@ -123,6 +124,16 @@ def test_both_modes_share_a_folder(tmp_path: Path, device: FakeDevice, dataset: 
     assert again == results
     assert f"going on after {COUNT} of {COUNT} samples" in shown
     assert not [text for text in device.commands[before:] if text.startswith("infer")]
+
+
+def test_random_inputs_tell_equality_alone(tmp_path: Path, device: FakeDevice, model_dir: Path) -> None:
+    manifest = Manifest.load(model_dir)
+    results, shown = run(device, "accuracy", random_inputs(manifest, 20), tmp_path / "out")
+    assert (results.accuracy, results.auc) == (None, None) and "Top-1" not in shown
+    assert (results.samples, results.bit_exact.samples, results.bit_exact.mismatches) == (20, 20, 0)
+    assert {row.split(",")[1] for row in (tmp_path / "out/samples.csv").read_text().splitlines()[1:]} == {"-1"}
+    page = write_report(model_dir=model_dir, out_dir=tmp_path / "out").read_text()
+    assert "of 20 samples equal the reference" in page and "confusion" not in page.lower()
 
 
 @pytest.mark.parametrize("end", ["interrupt", "dead", "torn"])
@@ -278,12 +289,9 @@ def test_what_cannot_be_run_is_said_before_it_starts(tmp_path: Path, model_dir: 
             bench(target=target, mode=mode, model_dir=model_dir, out_dir=tmp_path / "out", dataset=samples)
         return str(caught.value)
 
-    manifest = Manifest.load(model_dir)
     assert error("speed", dataset) == "mode must be one of performance, accuracy, energy, not 'speed'"
     assert error("energy", dataset).startswith("MODE=energy needs what Headrace does not drive: an IO manager between")
-    way = "give a folder with y_labels.csv"
-    assert error("accuracy", None) == f"accuracy mode of tiny needs samples; {way}"
-    assert error("accuracy", random_inputs(manifest)) == f"accuracy mode of tiny needs samples; {way}"
+    assert error("accuracy", None) == "accuracy mode of tiny needs samples; give a folder of samples or random inputs"
     few = replace(dataset, samples=dataset.samples[:3])
     assert error("performance", few) == "performance mode needs 5 samples; random has 3"
     short = replace(dataset, samples=(*dataset.samples[:5], Sample("x.bin", b"123", 0)))
