@@ -59,9 +59,8 @@ def summary(manifest: Manifest) -> str:
     for label, name in (("LUT", "lut"), ("FF", "ff"), ("BRAM36", "bram36"), ("DSP", "dsp")):
         if most := getattr(budget, name):
             parts.append(f"{100 * getattr(total, name) / most:.0f} % of the {label}")
-    packed = [node.packing for node in manifest.pipeline if node.packing is not None]
-    if packed:
-        parts.append(f"weights fill {100 * min(packed):.0f} to {100 * max(packed):.0f} % of their block RAM")
+    if (packed := nodes.packing(manifest)) is not None:
+        parts.append(f"weights fill {100 * packed:.0f} % of their block RAM")
     parts.append(f"bound by {budget.binding}" if budget.binding else "bound by nothing")
     return "; ".join(parts)
 

@@ -32,9 +32,9 @@ def module(node: NodeEntry) -> str:
 
 
 def table(manifest: Manifest) -> Table:
-    """A row a node and one for the FIFOs of all links, and their sum."""
+    """A row a node and one for the FIFOs of all links, and their sum; how full the block RAM of weights is (packed)."""
     found = Table("node", "what", "PE × SIMD", "lanes", "steps", "cycles", box=None)
-    for name in ("LUT", "FF", "BRAM36", "DSP", "FIFO"):
+    for name in ("LUT", "FF", "BRAM36", "DSP", "packed", "FIFO"):
         found.add_column(name, justify="right")
     for node in manifest.pipeline:
         depths = [
@@ -42,15 +42,29 @@ def table(manifest: Manifest) -> Table:
         ]
         steps = "" if node.steps is None else f"{node.steps:,}"
         row = [node.node, what(node), size(node), f"{node.lanes or ''}", steps, f"{node.cycles:,}", *resources(node)]
+        row.append("" if node.packing is None else f"{100 * node.packing:.0f} %")
         found.add_row(*row, " ".join(map(str, depths)) if any(depths) else "")
     fifos = [link for link in manifest.links if link.depth]
     if fifos:
         beats = f"{sum(link.depth for link in fifos):,}"
         total = Resources(sum(k.lut for k in fifos), sum(k.ff for k in fifos), sum(k.bram36 for k in fifos), 0, 0, 0, 0)
-        found.add_row(f"{len(fifos)} FIFOs", "", "", "", "", "", *resources(total), beats)
-    found.add_row("around them", "registers and DMA", "", "", "", "", *resources(around(manifest)), "")
-    found.add_row("all", "", "", "", "", f"{manifest.estimate.cycles:,}", *resources(manifest.estimate), "")
+        found.add_row(f"{len(fifos)} FIFOs", "", "", "", "", "", *resources(total), "", beats)
+    found.add_row("around them", "registers and DMA", "", "", "", "", *resources(around(manifest)))
+    packed = packing(manifest)
+    share = "" if packed is None else f"{100 * packed:.0f} %"
+    found.add_row("all", "", "", "", "", f"{manifest.estimate.cycles:,}", *resources(manifest.estimate), share)
     return found
+
+
+def packing(manifest: Manifest) -> float | None:
+    """The part that weights fill of all block RAM that is there for weights, in bits; None without any."""
+    used = {
+        node: sum(layer.inputs * layer.outputs * layer.weight_bits for layer in node.layers)
+        for node in manifest.pipeline
+        if node.packing
+    }
+    taken = sum(bits / (node.packing or 1) for node, bits in used.items())
+    return sum(used.values()) / taken if taken else None
 
 
 def beside(manifest: Manifest, modules: Mapping[str, Resources], total: Resources) -> Table:

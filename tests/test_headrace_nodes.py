@@ -29,11 +29,12 @@ def rows(table: Table) -> dict[str, list[str]]:
 
 def test_a_row_a_node() -> None:
     found = rows(nodes.table(EXAMPLE))
-    assert found["array0"] == ["490→256", "32", "×", "20", "4", "200", "470", "9,000", "7,000", "30.5", "220", "600"]
+    array = ["490→256", "32", "×", "20", "4", "200", "470", "9,000", "7,000", "30.5", "220", "88", "%", "600"]
+    assert found["array0"] == array
     assert found["conv0"][:6] == ["3×3", "2→8", "on", "8×8", "4", "×"]
     assert found["table0"] == ["table", "4", "120", "90", "0", "0"]
     assert found["1"] == ["FIFOs", "40", "20", "0.5", "0", "600"]
-    assert found["all"] == ["474", "9,120", "7,090", "30.5", "220"]
+    assert found["all"] == ["474", "9,120", "7,090", "30.5", "220", "88", "%"]
 
 
 def test_synthesis_beside_the_estimate() -> None:
@@ -50,7 +51,7 @@ def test_synthesis_beside_the_estimate() -> None:
 def test_the_summary_tells_what_binds() -> None:
     text = summary(EXAMPLE)
     assert text.startswith("kws-w3a3: 134,656 multiplications in 474 cycles, a frame every 300; 30 % of the LUT")
-    assert text.endswith("weights fill 88 to 88 % of their block RAM; bound by dsp")
+    assert text.endswith("weights fill 88 % of their block RAM; bound by dsp")
     assert summary(replace(EXAMPLE, budget=replace(EXAMPLE.budget, binding=None))).endswith("bound by nothing")
 
 
