@@ -139,7 +139,7 @@ def test_wrong_pins_say_where_and_what_would_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["rn07", "resnet8-w4a4", "dscnn-w4a4"])
+@pytest.mark.parametrize("model", ["rn07", "cnv-w1a1", "resnet8-w4a4", "dscnn-w4a4"])
 def test_fifos_of_whole_networks_in_rtl(data: Path, tmp_path: Path, model: str) -> None:
     """The gateware takes the cycles of the token simulation: sized, with FIFOs that never fill, with an entry less."""
     shipped = Path(__file__).parent.parent / "models" / "shipped" / f"{model}.onnx"
