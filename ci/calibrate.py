@@ -1,10 +1,10 @@
 """What Yosys makes of the gateware, beside what `accel.dataflow.cost` expects of it.
 
-    python -m ci.calibrate FOLDER [MODEL.onnx …]
+    python -m ci.calibrate FOLDER [MODEL.onnx …] [--write]
 
 Each part of a few arrays and a few convolutions (or every node into which the models are folded) is synthesized by
-itself for the Artix-7, in FOLDER. Block RAM and DSP48E1 must be equal; the constants of the cost model come from the
-LUT column.
+itself for the Artix-7, in FOLDER. Block RAM and DSP48E1 must be equal. To the LUT column the factors of
+`accel.dataflow.fitted` are fitted, and shown beside those that there are; --write keeps them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import itertools
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from amaranth.lib import wiring
 
 from accel.dataflow.budget import RESOURCES, Budget, Cost
 from accel.dataflow.build import chain, pipeline
-from accel.dataflow.cost import array_parts
+from accel.dataflow.cost import array_parts, multipliers_cost
+from accel.dataflow.fitted import LUTS, Fitted
 from accel.dataflow.node_cost import resources_of
 from accel.dataflow.options import nodes_of
 from accel.dataflow.parts import parts
@@ -38,8 +40,9 @@ from accel.rtl.drain import activation_units
 from accel.rtl.images import ArrayPlan
 from accel.rtl.multiply import Products
 from accel.rtl.verilog import to_verilog
-from toolchain.yosys import Resources, synthesize
+from toolchain.yosys import Resources, find, synthesize
 
+HOLD = 0.05  # what it costs to double a factor: as much as a part that is 5 % off
 BUDGET = Budget(lut=24_000, ff=60_000, bram36=60, dsp=230)
 
 
@@ -158,27 +161,88 @@ def components(node: ArrayNode) -> Iterator[tuple[str, tuple[str, ...], list[wir
     yield "whole", tuple(array_parts(node)), [array]
 
 
-def main(folder: Path, nodes: Iterable[Node]) -> None:
-    """Synthesize and print, a line a part."""
-    columns = "".join(f" {name:>6} {'est.':>6} {'':5}" for name in ("LUT", "FF", "BRAM36", "DSP"))
-    print(f"{'node':30} {'part':9}{columns}")
+@dataclass(frozen=True)
+class Measured:
+    """A part of a node: what is expected of it, with the factors that there are at the time, and what was found."""
+
+    node: str
+    part: str
+    expected: Callable[[], Cost]
+    found: Mapping[str, float]
+
+
+def measure(folder: Path, nodes: Iterable[Node]) -> Iterator[Measured]:
+    """Synthesize the parts of nodes, one after the other."""
     for number, node in enumerate(nodes):
-        pieces: Iterable[tuple[str, Cost, list[wiring.Component]]]
+        pieces: Iterable[tuple[str, Callable[[], Cost], list[wiring.Component]]]
         if isinstance(node, ArrayNode):
-            costs = array_parts(node)
             title = f"{len(node.layers)} layers, {node.pe} x {node.simd} / {node.drain}, {node.multiplier}"
-            pieces = [(name, sum((costs[p] for p in of), start=Cost()), each) for name, of, each in components(node)]
+            pieces = [(name, partial(cost_of_parts, node, of), each) for name, of, each in components(node)]
         else:
             title = " ".join(str(value) for value in chosen(node).values())
-            pieces = [("whole", resources_of(node), [gateware(node)])]
-        for name, estimated, built in pieces:
+            pieces = [("whole", partial(resources_of, node), [gateware(node)])]
+        for name, expected, built in pieces:
             found = [synthesized(folder / f"{number}-{name}-{i}", each) for i, each in enumerate(built)]
-            line = f"{title:30} {name:9}"
-            for resource in RESOURCES:
-                estimate = getattr(estimated, resource)
-                real = sum(getattr(each, resource) for each in found)
-                line += f" {real:6g} {estimate:6g} " + (f"{estimate / real - 1:+5.0%}" if real else " " * 5)
-            print(line, flush=True)
+            totals = {resource: sum(getattr(each, resource) for each in found) for resource in RESOURCES}
+            yield Measured(title, name, expected, totals)
+
+
+def cost_of_parts(node: ArrayNode, names: Iterable[str]) -> Cost:
+    """What some parts of an array are expected to take together."""
+    costs = array_parts(node)
+    return sum((costs[name] for name in names), start=Cost())
+
+
+def line(measured: Measured) -> str:
+    """A part in the table: of each resource what was found, what was expected, and how far that is off."""
+    text, expected = f"{measured.node:30} {measured.part:9}", measured.expected()
+    for resource in RESOURCES:
+        estimate, real = getattr(expected, resource), measured.found[resource]
+        text += f" {real:6g} {estimate:6g} " + (f"{estimate / real - 1:+5.0%}" if real else " " * 5)
+    return text
+
+
+def fit(some: Sequence[Measured], factors: Fitted) -> Fitted:
+    """Factors with which the LUTs of ``some`` come out best, in relative terms; ``factors`` are put back.
+
+    Expectations are linear in the factors, so this is least squares. What the parts say little about stays near what
+    it was, and no factor becomes negative.
+    """
+    names, before = list(asdict(factors)), np.array(list(asdict(factors).values()))
+
+    def luts() -> np.ndarray:
+        multipliers_cost.cache_clear()
+        return np.array([each.expected().lut for each in some], dtype=float)
+
+    found, now, slopes = np.array([each.found["lut"] for each in some], dtype=float), luts(), []
+    for name, value in zip(names, before, strict=True):
+        setattr(factors, name, 2 * value)  # a long way, as expectations are rounded to whole LUTs
+        slopes.append(luts() - now)
+        setattr(factors, name, value)
+    multipliers_cost.cache_clear()
+    known = found > 0
+    weights = 1 / found[known, None]
+    matrix = np.vstack([weights * np.column_stack(slopes)[known], HOLD * np.eye(len(names))])
+    target = np.concatenate([weights[:, 0] * (found - now)[known], np.zeros(len(names))])
+    change = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    return Fitted(**{n: round(float(v), 3) for n, v in zip(names, before * np.maximum(1 + change, 0), strict=True)})
+
+
+def main(folder: Path, nodes: Iterable[Node], *, write: bool) -> None:
+    """Synthesize and print, a line a part; then the factors, those that there are and those that would fit."""
+    columns = "".join(f" {name:>6} {'est.':>6} {'':5}" for name in ("LUT", "FF", "BRAM36", "DSP"))
+    print(f"{'node':30} {'part':9}{columns}")
+    parts: list[Measured] = []
+    for measured in measure(folder, nodes):
+        print(line(measured), flush=True)
+        parts.append(measured)
+    fitted = fit(parts, LUTS)
+    print(f"\n{'factor':20} {'is':>8} {'fitted':>8}")
+    for name, value in asdict(fitted).items():
+        print(f"{name:20} {getattr(LUTS, name):8g} {value:8g}")
+    if write:
+        fitted.save(find().version)
+        print("written; run the tests of the cost model and ci/synthesis")
 
 
 def synthesized(folder: Path, component: wiring.Component) -> Resources:
@@ -196,8 +260,9 @@ def folded(files: Iterable[str]) -> Iterator[Node]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    arguments = [each for each in sys.argv[1:] if each != "--write"]
+    if not arguments:
         sys.exit(__doc__)
     warnings.simplefilter("ignore", UnusedElaboratable)  # the module that units are added to is none
     ours = itertools.chain(map(array, ARRAYS), map(convolution, CONVOLUTIONS))
-    main(Path(sys.argv[1]), folded(sys.argv[2:]) if len(sys.argv) > 2 else ours)
+    main(Path(arguments[0]), folded(arguments[1:]) if len(arguments) > 1 else ours, write="--write" in sys.argv)

@@ -1,7 +1,7 @@
 """What a node costs before synthesis: latency exactly, DSP48E1 and block RAM as Yosys maps them, LUT and FF by fit.
 
-The counts follow the gateware in `accel.rtl`, part by part; the few factors that logic
-optimization decides are constants here, and `python -m ci.calibrate` measures with Yosys how well they fit.
+The counts follow the gateware in `accel.rtl`, part by part; the few factors that logic optimization decides are in
+`accel.dataflow.fitted`, and `python -m ci.calibrate` measures with Yosys how well they fit, and fits them again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from accel.dataflow.budget import Cost
 from accel.dataflow.dsp48e1 import LEAST_PRODUCT, MOST_CHAINED, dsp_parts, side_by_side
+from accel.dataflow.fitted import LUTS
 from accel.dataflow.narrow import Constants, is_shift, narrow, signed_bits
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, ConvNode, DepthwiseNode, Layer, Node, Stream, TableNode
 from accel.dataflow.rom import ROM_SLICE, rom_block_bits, rom_halves
@@ -29,20 +30,9 @@ from accel.dataflow.timing import (
 )
 from accel.graph import IntType, Requantize, Table, Tensor, Threshold
 
-# LUTs by fit: for each bit of the input of a product of a weight of one or of two bits; of wider ones, for each bit
-# that is added up; for each bit of the sum of two numbers.
-PRODUCT_LUTS = {1: 1.0, 2: 2.3}
-CARRY_SAVE_LUTS = 0.78
-ADDER_LUTS = 1.1
-
-CHOICE_LUTS = 0.75  # by fit, for each bit that a multiplexer chooses from
-COMPARATOR_LUTS = 0.8  # by fit, for each bit
-THRESHOLD_BITS = 0.7  # by fit, for each bit: neighbouring thresholds have topmost bits in common, which are stored once
 CLIP_LUTS = 12  # of a quotient: its topmost bits, and the choice among it and the ends
 FIFO_LUTS = 25  # of a FIFO of results: two addresses, a level, and the places that are left
-REPACK_LUTS = 1.7  # by fit, for each bit of the store of a change of lanes
 WIDEN_LUTS = 5  # to count the parts of a beat, and of the handshake
-ARRAY_CONTROL, LAYER_CONTROL = 80, 25  # by fit: the counters of an array, and what chooses among those of its layers
 
 
 @dataclass(frozen=True)
@@ -183,7 +173,7 @@ def multipliers_cost(
     sums = -(-simd // (MOST_CHAINED if share == 1 else chain))
     # what the codes' offset adds is added up once, and leaves the sums of all but the topmost weights of a DSP48E1
     coded = pe - full - (rest > loose) if share > 1 else 0
-    leaving = coded * (product + simd.bit_length()) * ADDER_LUTS
+    leaving = coded * (product + simd.bit_length()) * LUTS.adder
     correction = tree_luts(simd, w.code) + leaving if coded else 0
     # and only an unshared weight, which fills the DSP48E1's operand, waits in the DSP's own register
     waiting = 0 if share == 1 else pe * simd * bits
@@ -199,9 +189,9 @@ def product_luts(bits: int, code: int) -> float:
 
     A term a bit of the weight: two make an adder, each further one a row of carry-save adders of two LUTs a bit.
     """
-    if bits in PRODUCT_LUTS:
-        return code * PRODUCT_LUTS[bits]
-    return CARRY_SAVE_LUTS * (2 * (bits - 2) * (code + 1) + bits + code)
+    if bits <= 2:
+        return code * (LUTS.product_of_1_bit if bits == 1 else LUTS.product_of_2_bits)
+    return LUTS.carry_save * (2 * (bits - 2) * (code + 1) + bits + code)
 
 
 def tree_luts(values: int, width: int) -> float:
@@ -211,7 +201,7 @@ def tree_luts(values: int, width: int) -> float:
         sums = -(-values // TREE_RADIX)
         total += (values - sums) * (width + 1)
         values, width = sums, width + 2
-    return total * ADDER_LUTS
+    return total * LUTS.adder
 
 
 def tree_ff(values: int, width: int) -> int:
@@ -276,7 +266,7 @@ def array_parts(node: ArrayNode) -> dict[str, Cost]:
         "drain": drain_cost(node, w.accumulator),
         "units": units_cost(w, node.drain, groups),
         "results": array_results_cost(node),
-        "control": Cost(lut=ARRAY_CONTROL + LAYER_CONTROL * len(node.layers), ff=200),
+        "control": Cost(lut=round(LUTS.array_control + LUTS.layer_control * len(node.layers)), ff=200),
     }
 
 
@@ -297,7 +287,7 @@ def buffer_cost(node: ArrayNode, code: int) -> Cost:
     # what may be written into a bank: a writer's lanes come to lie in it one after another
     choices = sum(lanes // gcd(lanes, banks) for lanes in writers)
     ways = banks * code * choices + node.simd * code * (fold - 1)
-    return Cost(lut=banks * lutram_luts(code, 2 << (rows - 1).bit_length()) + round(ways * CHOICE_LUTS))
+    return Cost(lut=banks * lutram_luts(code, 2 << (rows - 1).bit_length()) + round(ways * LUTS.choice))
 
 
 def accumulators_cost(pe: int, width: int, rows: int) -> Cost:
@@ -316,8 +306,8 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
     """Activation units, one of each kind that a layer needs, and their constants for all groups of neurons."""
     total = Cost()
     if w.steps:
-        total += rom_cost(lanes * w.steps * w.accumulator, groups, differing=THRESHOLD_BITS)
-        total += Cost(lut=lanes * (round(w.steps * w.accumulator * COMPARATOR_LUTS) + 8), ff=lanes * (w.steps + 4))
+        total += rom_cost(lanes * w.steps * w.accumulator, groups, differing=LUTS.thresholds)
+        total += Cost(lut=lanes * (round(w.steps * w.accumulator * LUTS.comparator) + 8), ff=lanes * (w.steps + 4))
     for depth in range(w.search):
         one = rom_cost(w.accumulator, groups << depth)
         total += Cost(0, one.lut * lanes, one.ff * lanes, one.bram36 * lanes)
@@ -337,7 +327,7 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
             total += Cost(lut=lanes * (CLIP_LUTS + 4), ff=lanes * 4)
     if w.turned:
         total += rom_cost(lanes * (w.accumulator + w.bias), groups)
-        choice = round(w.accumulator * COMPARATOR_LUTS) + w.bias
+        choice = round(w.accumulator * LUTS.comparator) + w.bias
         total += Cost(lut=lanes * choice, ff=lanes * (w.accumulator + w.bias))
     if w.plain:
         total += Cost(ff=lanes * w.plain)
@@ -358,7 +348,7 @@ def repack_cost(source: Stream, sink: Stream) -> Cost:
     if common == source.lanes and sink.elements % sink.lanes == 0:
         return Cost(lut=WIDEN_LUTS, ff=(sink.lanes - source.lanes) * width + 4)
     store = (source.lanes + sink.lanes - common) * width
-    return Cost(lut=round(store * REPACK_LUTS) + 27, ff=store + 20)
+    return Cost(lut=round(store * LUTS.repack) + 27, ff=store + 20)
 
 
 def latency(node: Node) -> int:

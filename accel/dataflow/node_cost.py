@@ -14,7 +14,6 @@ import numpy as np
 
 from accel.dataflow.budget import Cost
 from accel.dataflow.cost import (
-    ADDER_LUTS,
     accumulators_cost,
     drain_cost,
     logic_cost,
@@ -29,6 +28,7 @@ from accel.dataflow.cost import (
     weight_bits,
     widths,
 )
+from accel.dataflow.fitted import LUTS
 from accel.dataflow.pipeline import (
     Activation,
     AddNode,
@@ -62,9 +62,7 @@ from accel.dataflow.windows import least_capacity
 from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
 RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
-PAIR_LUTS, PAIR_FFS = 1.8, 2.1  # by fit, for each pair of bits that is compared and counted
-WINDOW_CONTROL = Cost(lut=130, ff=150)
-STREAM_CONTROL = Cost(lut=30, ff=30)
+PAIR_FFS = 2.1  # by fit, for each pair of bits that is compared and counted
 FACE, COUNTER_LUTS = Cost(lut=575, ff=345), 1.5  # by fit: what does not depend on the links; for each bit that counts
 PLACE_LUTS = 30  # of the counters that tell the place in an image of what a pool takes
 
@@ -128,7 +126,7 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
         products = multipliers_cost(layers, kind, node.pe, at_once, node.multiplier, own=True)
     elif w.bipolar and kind.is_bipolar:
         pairs = node.pe * at_once
-        products = Cost(lut=round(PAIR_LUTS * pairs), ff=round(PAIR_FFS * pairs))
+        products = Cost(lut=round(LUTS.pair * pairs), ff=round(PAIR_FFS * pairs))
     else:
         products = multipliers_cost(layers, kind, node.pe, at_once, node.multiplier)
     words = neurons * each
@@ -154,7 +152,7 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
         "accumulators": accumulators_cost(node.pe, w.accumulator, 1),
         "drain": drain_cost(node, w.accumulator),
         "units": units_cost(w, node.drain, len(node.conv.weights) // node.drain),
-        "control": WINDOW_CONTROL,
+        "control": Cost(lut=round(LUTS.window_control), ff=150),
     }
 
 
@@ -211,13 +209,18 @@ def is_uniform(activation: Activation) -> bool:
     return all(bool((values == values[:1]).all()) for values in constants)
 
 
+def stream_control() -> Cost:
+    """The handshake and the counters of a small node."""
+    return Cost(lut=round(LUTS.stream_control), ff=30)
+
+
 def pool_cost(node: PoolNode) -> Cost:
     """A pool: the line buffer or the row of running results, and a comparator or adder a lane."""
     lanes, channels = node.source.lanes, node.image.channels
     kind = node.pool.infer(Tensor("", (node.image.height, node.image.width, channels), node.source.type)).type
-    total = function_cost(node.activation, kind, channels, lanes) + STREAM_CONTROL
+    total = function_cost(node.activation, kind, channels, lanes) + stream_control()
     bits, interval = kind.width, node.window.taps if node.overlaps else 1
-    total += Cost(lut=round(lanes * bits * ADDER_LUTS), ff=lanes * bits * 2)
+    total += Cost(lut=round(lanes * bits * LUTS.adder), ff=lanes * bits * 2)
     total += results_cost(lanes * node.sink.type.width, latency=pool_latency(node), interval=interval)
     if node.overlaps:
         return total + line_buffer_cost(node, node.source.type.width) + Cost(lut=80, ff=80)
@@ -238,7 +241,7 @@ def resources_of(node: Node) -> Cost:
         width = (node.first.type.width + kind.width) / 2
         adders = Cost(lut=round(lanes * width * max(terms - 1, 0)), ff=lanes * kind.width)
         results = results_cost(lanes * node.sink.type.width, latency=add_latency(node) - FIFO)
-        return adders + results + function_cost(node.activation, kind, node.channels, lanes) + STREAM_CONTROL
+        return adders + results + function_cost(node.activation, kind, node.channels, lanes) + stream_control()
     lanes = node.sink.lanes
     if isinstance(node, RepackNode):
         return repack_cost(node.source, node.sink)
@@ -249,7 +252,7 @@ def resources_of(node: Node) -> Cost:
         return Cost(lut=lanes * node.sink.type.width + 40, ff=40)
     if isinstance(node, TableNode) and not isinstance(node.function, Table):
         channels = len(node.function.thresholds if isinstance(node.function, Threshold) else node.function.bias)
-        return function_cost(node.function, node.source.type, channels, lanes) + STREAM_CONTROL
+        return function_cost(node.function, node.source.type, channels, lanes) + stream_control()
     if isinstance(node, TableNode):
         return table_cost(node)
     if isinstance(node, TopKNode):
