@@ -90,6 +90,10 @@ def test_databases_of_the_usual_places(bare: Path, monkeypatch: pytest.MonkeyPat
     chips.touch()
     # The 35T is a 50T of which less is sold.
     assert programs.chipdb(Device.of("xc7a35tcsg324-1"), "himbaechel", nextpnr) == chips.resolve()
+    packaged = prefix / "chipdb" / "xc7a100tcsg324.bin"  # as apio has it
+    packaged.parent.mkdir()
+    packaged.touch()
+    assert programs.chipdb(ARTY, "xilinx", nextpnr) == packaged.resolve()
     monkeypatch.setenv("CHIPDB", str(chips.parent))
     assert programs.chipdb(Device.of("xc7a50tcsg324-1"), "himbaechel", nextpnr) == chips.resolve()
 

