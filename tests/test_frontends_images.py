@@ -333,6 +333,34 @@ def test_best_classes_of_an_image_of_one_pixel(path: Path) -> None:
     assert (graph.run(q)[:, :1] == best.run(q)).all()
 
 
+@pytest.mark.parametrize("attributes", [{"pads": []}, {"dilations": [2]}, {"auto_pad": "VALID"}, {}])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (2, 2), (2, 3), (3, 2)])
+def test_windows_rounded_up(path: Path, attributes: dict[str, Any], kernel: int, stride: int) -> None:
+    """Like onnxruntime: one more window at the end if it begins within the image or the padding before it."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "pads" in attributes:
+        attributes = {"pads": [0, kernel - 1]}
+    for width in (5, 6, 7):
+        net, x = start(2, width)
+        y = net.add("MaxPool", x, kernel_shape=[kernel], strides=[stride], ceil_mode=1, **attributes)
+        graph = load(net.save(path, y))
+        q = np.random.default_rng(width).integers(-8, 8, (3, *graph.input.shape))
+        proto = helper.make_model(
+            helper.make_graph(
+                net.nodes[1:],
+                "pool",
+                [helper.make_tensor_value_info(x, 1, (1, 2, width))],
+                [helper.make_tensor_value_info(y, 1, None)],
+            ),
+            opset_imports=[helper.make_opsetid("", 13)],
+            ir_version=8,
+        )
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        for wire, result in zip(q, graph.run(q), strict=True):
+            (expected,) = session.run(None, {x: wire.transpose(0, 2, 1).astype(np.float32)})
+            assert (expected.transpose(0, 2, 1) == result).all()
+
+
 def floats(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:
     """RN07 in float64, whose scales are powers of two: every product and sum fits 53 bits, so nothing is rounded."""
     values = {each.name: numpy_helper.to_array(each).astype(np.float64) for each in model.graph.initializer}
