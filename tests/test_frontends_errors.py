@@ -200,10 +200,11 @@ CASES: dict[str, tuple[Case, str]] = {
     ),
     "transposed output": (
         lambda n, x: n.add(
-            "Transpose", n.add("Reshape", n.add("MatMul", x, np.ones((2, 6), dtype=np.float32)), np.array([2, 3]))
+            "Transpose", n.add("Reshape", n.add("MatMul", x, np.ones((2, 1026), dtype=np.float32)), np.array([2, 513]))
         ),
-        "node Transpose_3_out (output): the output's elements are transposed after the last MatMul; "
-        "remove that Transpose",
+        "node Transpose_3_out (output): Transpose_3 moves 1026 elements of type i5[-16..14] into another order than "
+        "they are made in; at most 1024 of at most 16 bits can be moved; end the network before it: an image may be "
+        "the output",
     ),
     "constant network": (
         lambda n, x: n.add("Add", 1.0, 2.0),

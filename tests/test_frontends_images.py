@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from onnx_graphs import assert_same
-from onnx_images import image_networks
+from onnx_images import REFUSALS, image_networks
 from onnx_networks import Network
 
 from accel.frontends import Encoding, FrontendError, load
@@ -26,6 +25,7 @@ from accel.graph import (
     ArgMax,
     Concat,
     Conv,
+    Dense,
     Graph,
     IntType,
     MaxPool,
@@ -51,13 +51,6 @@ def kinds(graph: Graph) -> list[type]:
 
 def integers(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(-8, 8, shape).astype(np.float32)
-
-
-#: What a drawn network may ask for that no integer graph can do.
-REFUSALS = re.compile(
-    r"is no level of its input|not integers any more with those|have another ratio in each channel|sums of \d+ bits|"
-    r"elements are transposed after the last MatMul"
-)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -331,6 +324,55 @@ def test_best_classes_of_an_image_of_one_pixel(path: Path) -> None:
     assert (kinds(best), best.head) == ([Conv, SumPool, ArgMax], "argmax")
     q = np.random.default_rng(0).integers(-8, 8, (9, *graph.input.shape))
     assert (graph.run(q)[:, :1] == best.run(q)).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_made_flat_at_the_end(path: Path, channels: int) -> None:
+    """The file's order is channels first: a dense layer that picks elements restores it, if it is another one."""
+    net, x = start(2, 3, 4)
+    scale = np.array([0.5, 4.0, 0.25][:channels], dtype=np.float32).reshape(-1, 1, 1)
+    y = net.add("Quant", net.add("Conv", x, integers(channels, 2, 2, 2)), 8 * scale, 0.0, 4.0, **I4)
+    flat = net.add("Flatten", y)
+    graph = load(net.save(path, flat))
+    assert (kinds(graph), graph.operators[-1].name) == (
+        ([Conv, Activation], "Quant_2") if channels == 1 else ([Conv, Activation, Dense], "Flatten_3")
+    )
+    assert_same(net, flat, graph)
+    scores = lower(graph)
+    best = load(net.save(path, net.add("ArgMax", flat, axis=1)))
+    assert graph.output_affine is not None
+    q = np.random.default_rng(0).integers(-8, 8, (20, *graph.input.shape))
+    scale, offset = (np.array(v, dtype=float) for v in (graph.output_affine.scale, graph.output_affine.offset))
+    real = scores.run(q) * scale + offset  # exact: scales are powers of two
+    assert (lower(best).run(q)[:, 0] == real.reshape(20, -1).argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("attributes", [{"pads": []}, {"dilations": [2]}, {"auto_pad": "VALID"}, {}])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (2, 2), (2, 3), (3, 2)])
+def test_windows_rounded_up(path: Path, attributes: dict[str, Any], kernel: int, stride: int) -> None:
+    """Like onnxruntime: one more window at the end if it begins within the image or the padding before it."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "pads" in attributes:
+        attributes = {"pads": [0, kernel - 1]}
+    for width in (5, 6, 7):
+        net, x = start(2, width)
+        y = net.add("MaxPool", x, kernel_shape=[kernel], strides=[stride], ceil_mode=1, **attributes)
+        graph = load(net.save(path, y))
+        q = np.random.default_rng(width).integers(-8, 8, (3, *graph.input.shape))
+        proto = helper.make_model(
+            helper.make_graph(
+                net.nodes[1:],
+                "pool",
+                [helper.make_tensor_value_info(x, 1, (1, 2, width))],
+                [helper.make_tensor_value_info(y, 1, None)],
+            ),
+            opset_imports=[helper.make_opsetid("", 13)],
+            ir_version=8,
+        )
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        for wire, result in zip(q, graph.run(q), strict=True):
+            (expected,) = session.run(None, {x: wire.transpose(0, 2, 1).astype(np.float32)})
+            assert (expected.transpose(0, 2, 1) == result).all()
 
 
 def floats(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -106,13 +106,13 @@ IMAGE_CASES: dict[str, tuple[Case, str]] = {
     ),
     "average at the border": (
         lambda n, x: n.add("AveragePool", x, kernel_shape=[2, 2], pads=[1, 0, 0, 0]),
-        "node AveragePool_1 (AveragePool): divides by another number of pixels at the border than inside; "
-        "average without padding, or with count_include_pad=1 and ceil_mode=0",
+        "node AveragePool_1 (AveragePool): has the attribute count_include_pad=0 with the pads [1, 0, 0, 0] and "
+        "divides by fewer pixels at the border than inside; average without padding, or with count_include_pad=1",
     ),
     "average rounded up": (
         lambda n, x: n.add("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1),
-        "node AveragePool_1 (AveragePool): divides by another number of pixels at the border than inside; "
-        "average without padding, or with count_include_pad=1 and ceil_mode=0",
+        "node AveragePool_1 (AveragePool): has the attribute ceil_mode=1 and divides by fewer pixels at the border "
+        "than inside; export it with ceil_mode=0",
     ),
     "windows without a pixel": (
         lambda n, x: n.add("MaxPool", x, kernel_shape=[1, 1], pads=[1, 0, 0, 0]),

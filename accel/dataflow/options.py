@@ -170,6 +170,7 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
                 each = -(-conv.window.taps // taps) * (1 if conv.is_depthwise else conv.weights.shape[3] // simd)
                 drains = divisors(math.gcd(pe, len(conv.weights)))
                 enough = [d for d in drains if pe // d <= each][:1]
+                enough = enough or (drains[-1:] if "pe" in wishes else [])
                 for drain in chosen("drain", wishes, enough):
                     if drain not in drains:
                         continue

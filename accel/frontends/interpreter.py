@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,7 +14,7 @@ from accel.frontends.builder import WIDEST, Builder, InputIsImageError, operand
 from accel.frontends.errors import FrontendError, RefusalError
 from accel.frontends.onnx_file import Model, Node
 from accel.frontends.values import Constant, Headed, Stream, Value
-from accel.graph import Affine, Graph, IntType, Operator, Tensor
+from accel.graph import Affine, Dense, Graph, IntType, Operator, Tensor
 from accel.graph.steps import rationals
 
 Handler = Callable[[Builder, Node, tuple[Value | None, ...]], Value | tuple[Value | None, ...]]
@@ -36,6 +36,7 @@ WIRE_TYPES = {
     f"{'' if signed else 'u'}int{n}": IntType.of(width=n, signed=signed) for n in (8, 16) for signed in (False, True)
 }
 LARGEST_INPUT = 2**18  # elements; an image of 224 x 224 has fewer
+MOST_MOVED = 1024  # elements of an output that are put in order: a weight of a bit for each pair of them
 LONG = 1024  # bits of a Fraction that only a root can have
 
 
@@ -83,7 +84,7 @@ def _interpret(model: Model, builder: Builder, *, name: str, encoding: Encoding 
                 if isinstance(value, Stream):
                     builder.spend((value.scale.size + value.offset.size) // 8)
     with _Named(model, model.output, "output"):
-        return _finish(builder, _value(values, model.output), name, head)
+        return _finish(builder, _value(values, model.output), name, head, _mover(model.output, order, values))
 
 
 class _Named:
@@ -178,13 +179,23 @@ def sort(model: Model, known: dict[str, Value]) -> list[Node]:
     return order
 
 
-def _finish(builder: Builder, value: Value | None, name: str, head: str | None) -> Graph:
+def _mover(output: str, order: list[Node], values: dict[str, Value]) -> str:
+    """The name of the last node on the way to the output that moves elements, or else of the output."""
+    makers = {name: node for node in order for name in node.outputs if name}
+    name = output
+    while name in makers and makers[name].operator not in ("Flatten", "Reshape", "Transpose"):
+        name = next((n for n in makers[name].inputs if isinstance(values.get(n), (Stream, Headed))), "")
+    return makers[name].name if name in makers else output
+
+
+def _finish(builder: Builder, value: Value | None, name: str, head: str | None, mover: str) -> Graph:
     """The graph that ends in ``value``; ``head`` replaces what the file does with the scores."""
     found = value.head if isinstance(value, Headed) else "scores"
     stream = operand(value.scores if isinstance(value, Headed) else value, Stream, "the output")
     head = head or found
-    result, affine = _output(builder, stream)
-    if head == "argmax" or head.startswith(heads.TOP):
+    ranked = head == "argmax" or head.startswith(heads.TOP)
+    result, affine = _output(builder, stream, mover, vector=ranked)
+    if ranked:
         count = int(head.removeprefix(heads.TOP)) if head != "argmax" else 1
         result, affine = heads.rank(builder, result, affine, count), Affine()
         head = "argmax" if count == 1 else "scores"  # indices of the best classes are numbers like any others
@@ -194,7 +205,8 @@ def _finish(builder: Builder, value: Value | None, name: str, head: str | None) 
     return Graph(name, wire, result.name, _needed(builder.operators, result.name), head, affine)
 
 
-def _output(builder: Builder, stream: Stream) -> tuple[Tensor, Affine]:
+def _output(builder: Builder, stream: Stream, mover: str, *, vector: bool) -> tuple[Tensor, Affine]:
+    """The output in the file's order; an image leaves as all images do, channels innermost, unless it must not."""
     if stream.levels is None and stream.source is not None:
         raise RefusalError(
             "the output is not a multiple of integers: its last operators come after the last quantizer",
@@ -202,11 +214,34 @@ def _output(builder: Builder, stream: Stream) -> tuple[Tensor, Affine]:
         )
     stream, result = builder.terms(stream)
     orders = [stream.index]
-    if len(result.shape) == 3 and stream.index.ndim in (3, 4):  # an image leaves as all images do: channels innermost
+    if len(result.shape) == 3 and stream.index.ndim in (3, 4):
         orders.append(images.raster(stream.index))
-    if all((order.ravel() != np.arange(order.size)).any() for order in orders):
-        raise RefusalError("the output's elements are transposed after the last MatMul", "remove that Transpose")
+    if all((order.ravel() != np.arange(order.size)).any() for order in orders) or (
+        vector and result.size != result.shape[-1]
+    ):
+        stream, result = _moved(builder, stream, mover)
     return result, Affine(tuple(map(_shorter, stream.scale)), tuple(map(_shorter, stream.offset)))
+
+
+def _moved(builder: Builder, stream: Stream, mover: str) -> tuple[Stream, Tensor]:
+    """The stream's elements as a vector in the file's order.
+
+    What holds all elements and reads them in any order is a dense layer, here one whose weights pick an element each.
+    """
+    if stream.index.size > MOST_MOVED or (stream.levels is not None and stream.levels.width > WIDEST):
+        raise RefusalError(
+            f"{mover} moves {stream.index.size} elements of type {stream.levels} into another order than they are made "
+            f"in; at most {MOST_MOVED} of at most {WIDEST} bits can be moved",
+            "end the network before it: an image may be the output",
+        )
+    stream, source = builder.integers(stream)
+    weights = np.zeros((stream.index.size, source.size), dtype=np.int64)
+    weights[np.arange(stream.index.size), stream.index.ravel()] = 1
+    name = builder.unique(mover)
+    result = builder.emit(Dense(name, (source.name,), name, weights, IntType(0, 1)), source)
+    channels = stream.index.ravel() % source.shape[-1]
+    scale, offset = (each if each.size == 1 else each[channels] for each in (stream.scale, stream.offset))
+    return replace(stream, source=result, index=np.arange(result.size), scale=scale, offset=offset), result
 
 
 def _shorter(number: Fraction) -> Fraction:

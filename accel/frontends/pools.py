@@ -28,11 +28,13 @@ def pool(builder: Builder, node: Node, values: Values) -> Value:
     geometry = window(node, kernel, size, rounded_up=bool(node.integer("ceil_mode", 0)))
     if node.operator == "MaxPool":
         return largest(builder, node, x, geometry)
-    uneven = geometry != window(node, kernel, size)
-    if uneven or (any(geometry.pads) and not node.integer("count_include_pad", 0)):
+    border = "divides by fewer pixels at the border than inside"
+    if geometry != window(node, kernel, size):
+        raise RefusalError(f"has the attribute ceil_mode=1 and {border}", "export it with ceil_mode=0")
+    if any(geometry.pads) and not node.integer("count_include_pad", 0):
         raise RefusalError(
-            "divides by another number of pixels at the border than inside",
-            "average without padding, or with count_include_pad=1 and ceil_mode=0",
+            f"has the attribute count_include_pad=0 with the pads {list(geometry.pads)} and {border}",
+            "average without padding, or with count_include_pad=1",
         )
     return total(builder, node, x, geometry, mean=True)
 

@@ -31,9 +31,10 @@ def rom(m: Module, name: str, words: list[int], width: int, address: Value, *, s
                 m.d.comb += logic.address.eq(address)
                 bits += list(logic.word)
             else:
-                bits += list(slices(m, name, init, len(columns), address, style=kind))
+                bits += [bit for each in slices(m, name, init, len(columns), address, style=kind) for bit in each]
         value += [bits[place] for place in places]
-    return Cat(*value)
+    # Amaranth's simulator makes of each part an expression within the next one, and Python nests no thousands of them
+    return Cat(*(Cat(*value[start : start + ROM_SLICE]) for start in range(0, width, ROM_SLICE)))
 
 
 class LogicRom(wiring.Component):
@@ -50,12 +51,12 @@ class LogicRom(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.d.comb += self.word.eq(slices(m, "words", self.words, self.width, self.address, style="logic"))
+        m.d.comb += self.word.eq(Cat(*slices(m, "words", self.words, self.width, self.address, style="logic")))
         return m
 
 
-def slices(m: Module, name: str, words: list[int], width: int, address: Value, *, style: str) -> Value:
-    """A memory in one style, side by side of slices, for which Yosys takes much less time.
+def slices(m: Module, name: str, words: list[int], width: int, address: Value, *, style: str) -> list[Value]:
+    """The word of a memory in one style: slices side by side, for which Yosys takes much less time.
 
     "logic" is Yosys's word for LUTs; "distributed" is LUTRAM to it, which it takes for no ROM.
     """
@@ -68,7 +69,7 @@ def slices(m: Module, name: str, words: list[int], width: int, address: Value, *
         port = memory.read_port()
         m.d.comb += port.addr.eq(address)
         found.append(port.data)
-    return Cat(*found)
+    return found
 
 
 def changing(words: list[int], start: int, end: int, *, once: bool) -> tuple[np.ndarray, list[int]]:
