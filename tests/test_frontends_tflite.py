@@ -12,7 +12,8 @@ import pytest
 from tflite_draw import RELU, RELU6, SAME, Draw, compare, like, read, window
 from tflite_networks import Network, Reference
 
-from accel.frontends import Encoding, load
+from accel.frontends import Encoding, FrontendError, load
+from accel.frontends.tflite_network import image_shape
 from accel.graph import ArgMax, Conv, Graph, IntType, Table
 from accel.graph.head import Head
 from accel.passes import lower
@@ -229,10 +230,55 @@ def other_type(draw: Draw) -> int:
 
 
 def probabilities(draw: Draw) -> int:
-    draw.kind, draw.lo, draw.hi = "int8", -128, 127
     x = draw.input(11)
     scores = draw.network.op("QUANTIZE", [x], draw.tensor(11, scale=draw.scale(0.001, 3.0)))
-    return draw.network.op("SOFTMAX", [scores], draw.tensor(11, scale=1 / 256, zero=-128), Beta=1.0)
+    return draw.network.op("SOFTMAX", [scores], draw.tensor(11, scale=1 / 256, zero=draw.lo), Beta=1.0)
+
+
+def reshaped(draw: Draw, x: int, *shape: int) -> int:
+    """The same elements in another shape, for one sample."""
+    size = draw.network.tensor((len(shape) + 1,), "int32", data=np.array([1, *shape]))
+    return draw.network.op("RESHAPE", [x, size], draw.tensor(*shape, **like(draw, x)))
+
+
+def one_pixel(draw: Draw) -> int:
+    """A vector becomes an image of one pixel, which a convolution reads, and a vector again."""
+    x = draw.input(6)
+    w, scale = draw.weights((8, 6), 0, per_channel=False)
+    y = draw.network.op("FULLY_CONNECTED", [x, w, draw.bias(8)], draw.tensor(8, scale=draw.sums(x, 6, scale)))
+    for outputs in (5, 7):
+        x = reshaped(draw, y, 1, 1, 8) if outputs == 5 else y
+        w, scale = draw.weights((outputs, 1, 1, 8 if outputs == 5 else 5), 0, per_channel=draw.kind == "int8")
+        y = draw.tensor(1, 1, outputs, scale=draw.sums(x, 8, scale))
+        options = window(Padding=SAME, DilationHFactor=1, DilationWFactor=1)
+        draw.network.op("CONV_2D", [x, w, draw.bias(outputs)], y, **options, FusedActivationFunction=RELU)
+    return reshaped(draw, y, 7)
+
+
+def flat_joins(draw: Draw) -> int:
+    """Means of an image, made flat, side by side; the input is read flat as well."""
+    x = draw.input(2, 3, 4)
+    axes = draw.network.tensor((2,), "int32", data=np.array([1, 2]))
+    w, scale = draw.weights((5, 24), 0, per_channel=False)
+    sums = draw.tensor(5, scale=draw.sums(x, 24, scale))
+    draw.network.op("FULLY_CONNECTED", [reshaped(draw, x, 24), w, draw.bias(5)], sums)
+    a = draw.network.op("MEAN", [x, axes], draw.tensor(4), KeepDims=False)
+    b = reshaped(draw, draw.network.op("MEAN", [x, axes], draw.tensor(1, 1, 4, **like(draw, a)), KeepDims=True), 4)
+    means = draw.network.op("CONCATENATION", [a, b], draw.tensor(8, **like(draw, a)), Axis=1)
+    w, scale = draw.weights((5, 8), 0, per_channel=False)
+    y = draw.tensor(5, scale=draw.sums(means, 8, scale))
+    draw.network.op("FULLY_CONNECTED", [means, w, draw.bias(5)], y)
+    return draw.network.op("ADD", [y, sums], draw.tensor(5, scale=2 * draw.network.tensors[y]["scale"][0]))
+
+
+def rows(draw: Draw) -> int:
+    """Tensors of rank 3: each row has a layer of its own, or there is one row; KeepNumDims keeps the rank."""
+    count = int(draw.rng.choice([1, 5]))
+    x = draw.input(count, 4)
+    w, scale = draw.weights((3, 4), 0, per_channel=False)
+    y = draw.tensor(count, 3, scale=draw.sums(x, 4, scale))
+    draw.network.op("FULLY_CONNECTED", [x, w, draw.bias(3)], y, KeepNumDims=True)
+    return draw.network.op("CONCATENATION", [y, y], draw.tensor(count, 6, **like(draw, y)), Axis=2)
 
 
 SMALL: list[Callable[[Draw], int]] = [
@@ -248,6 +294,9 @@ SMALL: list[Callable[[Draw], int]] = [
     real_borders,
     other_type,
     probabilities,
+    one_pixel,
+    flat_joins,
+    rows,
 ]
 
 
@@ -264,6 +313,49 @@ def test_small_networks(build: Callable[[Draw], int], kind: str) -> None:
         if seed < 2:
             assert (lower(graph).run(inputs) == graph.run(inputs)).all()
     assert compared >= 12 * 4
+
+
+def twice(first: tuple, second: tuple, *, flat: bool = False) -> Network:
+    """Float32 numbers, quantized twice (type, scale, zero point), and their sum."""
+    network = Network()
+    x = network.tensor((1, 2, 3), "float32")
+    network.inputs = [x]
+    if flat:
+        size = network.tensor((2,), "int32", data=np.array([1, 6]))
+        x = network.op("RESHAPE", [x, size], network.tensor((1, 6), "float32"))
+    shape = (1, 6) if flat else (1, 2, 3)
+    a, b = (network.op("QUANTIZE", [x], network.tensor(shape, *each)) for each in (first, second))
+    if second[0] != "int8":
+        b = network.op("QUANTIZE", [b], network.tensor(shape, "int8", 0.75, 9))
+    network.outputs = [network.op("ADD", [a, b], network.tensor(shape, "int8", 1.5, -7))]
+    return network
+
+
+def test_float_input_quantized_twice() -> None:
+    """The wire carries the integers of the first; the second must be the same, or find its own with an encoding."""
+    first = ("int8", 0.25, 3)
+    fine = Encoding(IntType(-2000, 2000), Fraction(1, 16))
+    for second, encoding, flat in (
+        *((first, encoding, flat) for encoding in (None, fine) for flat in (False, True)),
+        *((("uint8", 0.25, 131), encoding, False) for encoding in (None, fine)),
+        *((second, fine, True) for second in (("int8", 1.0, -5), ("int8", 0.25, 4), ("uint8", 0.5, 3))),
+    ):
+        network = twice(first, second, flat=flat)
+        graph = read(network.content(), encoding=encoding)
+        affine, kind = graph.input.affine, graph.input.type
+        assert affine is not None and graph.input.shape == ((6,) if flat else (1, 2, 3))
+        reference = Reference(network.content())
+        for x in np.random.default_rng(0).integers(kind.lo, kind.hi + 1, (20, *graph.input.shape)):
+            reference.run(x * float(affine.scale[0]) + float(affine.offset[0]))
+            assert graph.run(x[None]).ravel().tolist() == reference.tensor(network.outputs[0]).tolist()
+    for second in (("int8", 1.0, -5), ("int8", 0.25, 4), ("uint8", 0.25, 3)):
+        with pytest.raises(FrontendError) as caught:
+            read(twice(first, second).content())
+        assert str(caught.value) == (
+            f"small.tflite: node t2 (QUANTIZE): makes {second[0]} of scale {second[1]}, zero point {second[2]} of the "
+            "input 't0', of which 't1' is int8 of scale 0.25, zero point 3; quantize the input once, or register the "
+            "model with an encoding, the integers that the wire carries"
+        )
 
 
 def test_float_borders() -> None:
@@ -285,3 +377,37 @@ def test_float_borders() -> None:
         reference.run(numbers / 16)
         levels = wide.run(numbers[None])[0]
         assert (levels * 0.5 + 50 == reference.tensor(y)).all()
+
+
+def test_ends_of_probabilities() -> None:
+    """What int8 tools put behind a SOFTMAX for an output of uint8 or float32 changes no probability."""
+    for seed, (kind, other) in enumerate((("int8", "uint8"), ("uint8", "int8"))):
+        draw = Draw(seed, kind)
+        probabilities(draw)
+        p = reshaped(draw, len(draw.network.tensors) - 1, 1, 11)
+        q = draw.network.op("QUANTIZE", [p], draw.tensor(1, 11, scale=1 / 256, zero=-draw.lo - 128, kind=other))
+        content, x = draw.finish(draw.network.op("DEQUANTIZE", [q], draw.network.tensor((1, 1, 11), "float32")))
+        graph = read(content)
+        compare(content, graph, x)
+        reference = Reference(content)
+        reference.run(x[0])
+        shown = np.array(Head.of(graph).softmax(graph.run(x[:1])[0].tolist()))
+        assert ((shown + 128) / 256 == reference.tensor(reference.output["index"])).all()
+
+
+def test_scores_of_any_softmax() -> None:
+    """With another head the network ends before a SOFTMAX that has none here."""
+    for beta, scale, zero, shape in ((0.5, 1 / 256, -128, (8,)), (1.0, 1 / 128, 0, (8,)), (1.0, 1 / 256, -128, (2, 4))):
+        draw = Draw(1, "int8")
+        y = draw.network.op("RELU", [draw.input(*shape)], draw.tensor(*shape))
+        content, x = draw.finish(
+            draw.network.op("SOFTMAX", [y], draw.tensor(*shape, scale=scale, zero=zero), Beta=beta)
+        )
+        scores = read(content, head="scores").run(x.reshape(-1, *image_shape(shape)))
+        draw.network.operators.pop()
+        content, _ = draw.finish(y)
+        assert (scores == read(content).run(x.reshape(-1, *image_shape(shape)))).all()
+        with pytest.raises(FrontendError, match=r"node t2 \(SOFTMAX\): .*; .* leave it out \(head='scores'\)$"):
+            draw.network.op("SOFTMAX", [y], 2, Beta=beta)
+            draw.network.outputs = [2]
+            read(draw.network.content(), head="softmax")

@@ -32,9 +32,10 @@ def compare(content: bytes, graph: Graph, inputs: np.ndarray) -> int:
                 expected = reference.tensor(op.outputs[0].index)
                 assert tensors[name][sample].ravel().tolist() == expected.tolist(), (sample, name)
                 compared += 1
-            elif op.kind == "SOFTMAX" and graph.head == "softmax_int8":
-                scores = tensors[graph.output][sample].ravel()
-                expected = reference.tensor(op.outputs[0].index)
+            elif op.kind == "SOFTMAX":
+                scores, y = tensors[graph.output][sample].ravel(), op.outputs[0]
+                assert graph.head == "softmax_int8"
+                expected = reference.tensor(y.index).astype(int) - y.integers.lo - 128
                 assert Head.of(graph).softmax(scores.tolist()) == expected.tolist(), sample
     return compared
 
