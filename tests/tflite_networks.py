@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tflite
 
-TYPES = {"int8": 9, "uint8": 3, "int32": 2, "float32": 0, "int16": 7}
+TYPES = {"int8": 9, "uint8": 3, "int32": 2, "float32": 0, "int16": 7, "int4": 17}
 VERSIONS = {"RESHAPE": 1}  # of operators, where 2 is unknown
 OPTIONS = {
     "ADD": "AddOptions",

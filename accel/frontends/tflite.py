@@ -15,7 +15,7 @@ from accel.frontends.tflite_network import Network, Probabilities, RealInput, Va
 from accel.graph import ArgMax, Graph
 from accel.graph.graph import Affine
 
-Handler = Callable[[Network, FileOperator, str], Value | Probabilities]
+Handler = Callable[[Network, FileOperator, str], Value | Probabilities | RealInput]
 HANDLERS: dict[str, Handler] = {
     **tflite_elementwise.HANDLERS,
     "CONV_2D": tflite_layers.conv_2d,
@@ -32,16 +32,21 @@ def is_tflite(content: bytes) -> bool:
 def read(file: str, content: bytes, *, name: str, encoding: Encoding | None, head: str | None) -> Graph:
     """The graph of a TFLite file. Raises FrontendError, which names tensor and operator."""
     model = tflite_file.read(file, content)
-    with _Named(model):
-        network = Network(model, encoding)
+    with _Named(model, next((op for op in model.operators if model.input in op.inputs), None)):
+        network = Network(model, encoding, head)
     for number, op in enumerate(model.operators):
         with _Named(model, op):
             if op.kind not in HANDLERS:
                 raise RefusalError("this operator cannot be read", f"these can: {', '.join(sorted(HANDLERS))}")
             if len(op.outputs) != 1:
                 raise RefusalError(f"has {len(op.outputs)} outputs instead of 1", tflite_file.EXPORT)
-            network.values[op.outputs[0].index] = HANDLERS[op.kind](network, op, f"{op.kind.lower()}_{number}")
-    with _Named(model):
+            value, y = HANDLERS[op.kind](network, op, f"{op.kind.lower()}_{number}"), op.outputs[0]
+            if isinstance(value, Value) and value.tensor.size != y.size:
+                raise RefusalError(
+                    f"makes {value.tensor.shape}, but tensor {y.name!r} has shape {list(y.shape)}", tflite_file.EXPORT
+                )
+            network.values[y.index] = value
+    with _Named(model, next((op for op in model.operators if model.output in op.outputs), None)):
         return _finish(network, name, head)
 
 
@@ -66,11 +71,17 @@ class _Named:
 
 def _finish(network: Network, name: str, head: str | None) -> Graph:
     """The graph that ends in the file's output; ``head`` replaces its SOFTMAX, or adds one."""
-    value = network.values.get(network.model.output.index)
-    if value is None or isinstance(value, RealInput) or not network.operators:
-        raise RefusalError("computes nothing of its input", tflite_file.EXPORT)
+    x, y = network.model.input, network.model.output
+    value = network.values.get(y.index)
     found = "softmax_int8" if isinstance(value, Probabilities) else "scores"
     scores = value.scores if isinstance(value, Probabilities) else value
+    if scores is None:
+        raise RefusalError(f"no operator makes the output {y.name!r}", tflite_file.EXPORT)
+    if isinstance(scores, RealInput) or scores.tensor.name == network.input.name:
+        raise RefusalError(
+            f"nothing is computed of the input {x.name!r} before the output {y.name!r}",
+            "a network needs an operator besides QUANTIZE, DEQUANTIZE, RESHAPE and SOFTMAX at its ends",
+        )
     graph = network.graph(name, scores, "scores")
     if head in (None, found) or (head, found) == ("softmax", "softmax_int8"):
         return network.graph(name, scores, found)

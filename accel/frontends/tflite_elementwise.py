@@ -25,7 +25,7 @@ from accel.frontends.tflite_arithmetic import (
 from accel.frontends.tflite_arithmetic import (
     mean as divided,
 )
-from accel.frontends.tflite_file import EXPORT, FileOperator, FileTensor
+from accel.frontends.tflite_file import EXPORT, INTEGERS, FileOperator, FileTensor
 from accel.frontends.tflite_layers import window_of
 from accel.frontends.tflite_network import (
     Network,
@@ -34,11 +34,13 @@ from accel.frontends.tflite_network import (
     Value,
     constant,
     image_shape,
+    same_levels,
     without_batch,
 )
 from accel.graph import Add, Concat, MaxPool, Pad, SumPool, Tensor, Window
 from accel.graph.steps import FixedPoint, Linear, rationals
 
+SCORES = "or leave it out (head='scores')"
 ADD_SHIFT = 20  # bits by which TFLite widens the operands of ADD
 
 
@@ -46,8 +48,13 @@ def add(network: Network, op: FileOperator, name: str) -> Value:
     """Each operand goes to a common scale of 20 more bits, and their sum to the output's."""
     operands, y = [network.read(op, 0), network.read(op, 1)], op.outputs[0]
     a, b = operands
-    if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
+    if a.shape != b.shape:
         raise RefusalError(f"adds tensors of shapes {a.shape} and {b.shape}", "both must have one shape")
+    if a.tensor.shape != b.tensor.shape:
+        raise RefusalError(
+            f"adds tensors of shape {a.shape} that were computed in the shapes {a.tensor.shape} and {b.tensor.shape}",
+            "an image that was made flat can be added to another one only, of the same height and width",
+        )
     common = 2 * float(max(a.scale, b.scale))
     terms = []
     for number, x in enumerate(operands, 1):
@@ -74,7 +81,10 @@ def average_pool_2d(network: Network, op: FileOperator, name: str) -> Value:
     same_meaning(x, y)
     window = window_of(op, (op.option("FilterHeight"), op.option("FilterWidth")), x.shape)
     if any(window.pads):
-        raise RefusalError("averages windows that reach outside the image", "use VALID padding, or PAD before it")
+        raise RefusalError(
+            "averages windows that reach outside the image, where TFLite divides by the fewer pixels inside",
+            "train the model with VALID padding, where all windows are inside (a PAD before would change the averages)",
+        )
     sums = pooled(network, name, x, window)
     kind = clipping(y, op.option("FusedActivationFunction"))
     steps = divided(window.taps, kind)
@@ -144,26 +154,34 @@ def pad(network: Network, op: FileOperator, name: str) -> Value:
     return Value(network.emit(padded, x.tensor), y, without_batch(y), x.shift)
 
 
-def reshape(network: Network, op: FileOperator, name: str) -> Value:
-    """Nothing is computed: the raster order stays. The network's input takes the shape that is read first."""
-    x, y = network.read(op), op.outputs[0]
-    shape = without_batch(y)
-    if y.size != x.tensor.size:
-        raise RefusalError(f"makes shape {shape} of shape {x.shape}", EXPORT)
-    if not network.operators:
+def reshape(network: Network, op: FileOperator, name: str) -> Value | Probabilities | RealInput:
+    """Nothing is computed: the raster order stays. The network's input takes the shape that is read first.
+
+    If others read that input too, it stays an image.
+    """
+    source, y = op.source, op.outputs[0]
+    shape, value = without_batch(y), network.values.get(source.index)
+    if y.size != source.size:
+        raise RefusalError(f"makes shape {shape} of shape {without_batch(source)}", EXPORT)
+    if isinstance(value, RealInput):
+        return replace(value, tensor=y)
+    if isinstance(value, Probabilities):
+        return value
+    x = network.read(op)
+    alone = sum(source in other.inputs for other in network.model.operators) == 1
+    if not network.operators and (alone or len(shape) == 3 != len(network.input.shape)):
         network.input = replace(network.input, shape=image_shape(shape))
-        return replace(x, tensor=network.input, shape=shape)
     return replace(x, shape=shape)
 
 
-def quantize(network: Network, op: FileOperator, name: str) -> Value:
+def quantize(network: Network, op: FileOperator, name: str) -> Value | Probabilities:
     """Of the input's floats, of what was dequantized, or from one scale to another."""
-    source, y = op.inputs[0] if op.inputs else None, op.outputs[0]
-    if source is None:
-        raise RefusalError("has no input", EXPORT)
+    source, y = op.source, op.outputs[0]
     value = network.values.get(source.index)
     if isinstance(value, RealInput):
-        return network.wire(value.tensor, y, value.encoding)
+        return network.quantized_input(value, y)
+    if isinstance(value, Probabilities) and same_levels(value.like, y):
+        return replace(value, like=y)
     x = network.read(op)
     if source.type == "float32":
         return network.looked_up(x, quantized(dequantized(network.numbers(x), x.like), y), y, name)
@@ -174,7 +192,7 @@ def quantize(network: Network, op: FileOperator, name: str) -> Value:
 
 def dequantize(network: Network, op: FileOperator, name: str) -> Value | Probabilities:
     """What the integers mean stays known; the floats are made by whoever reads the output."""
-    value = network.values.get(op.inputs[0].index) if op.inputs and op.inputs[0] is not None else None
+    value = network.values.get(op.source.index)
     return value if isinstance(value, Probabilities) else network.read(op)
 
 
@@ -199,8 +217,13 @@ def concatenation(network: Network, op: FileOperator, name: str) -> Value:
     axis, rank = op.option("Axis"), len(y.shape)
     if axis % rank != rank - 1 or any(part.shape[:-1] != parts[0].shape[:-1] for part in parts):
         raise RefusalError(f"joins along axis {axis} of shape {list(y.shape)}", "only channels can be joined")
-    if any(part.tensor.shape != part.shape for part in parts):
-        raise RefusalError("joins tensors that were reshaped", "join them before the reshape")
+    # An image of one pixel may have been made flat: its channels are still the last axis.
+    shapes = [part.tensor.shape for part in parts]
+    if any(part.tensor.shape[-1] != part.shape[-1] for part in parts) or len({shape[:-1] for shape in shapes}) > 1:
+        raise RefusalError(
+            f"joins tensors that were computed in the shapes {', '.join(map(str, shapes))} and reshaped",
+            "join them before the reshape",
+        )
     joined = [aligned(network, part, y, f"{name}_scale_{i}") for i, part in enumerate(parts, 1)]
     name = network.unique(name)
     concat = Concat(name, tuple(part.tensor.name for part in joined), name)
@@ -222,17 +245,24 @@ def aligned(network: Network, x: Value, y: FileTensor, name: str) -> Value:
 
 
 def softmax(network: Network, op: FileOperator, name: str) -> Probabilities:
+    """The head, unless another one was asked for: then the network ends before, and any SOFTMAX will do."""
     x, y = network.read(op), op.outputs[0]
+    if network.head not in (None, "softmax", "softmax_int8"):
+        return Probabilities(x, y)
     if op.option("Beta") != 1:
-        raise RefusalError(f"has beta {op.option('Beta')}", "only 1 can be read")
+        raise RefusalError(f"has beta {op.option('Beta')}", f"only 1 can be read; {SCORES}")
     if x.shape[-1] != x.tensor.size:
-        raise RefusalError(f"works along the last axis of shape {x.shape}", "it must work along all elements")
-    if (x.like.type, y.type, float(y.meaning[0]), y.meaning[1]) != ("int8", "int8", 1 / 256, -128):
         raise RefusalError(
-            f"makes {y.type} of scale {y.meaning[0]}, zero point {y.meaning[1]} of {x.like.type}",
-            "int8 of scale 1/256, zero point -128 of int8 can be read; or read the scores (head='scores')",
+            f"works along the last axis of shape {x.shape}", f"it must work along all elements; {SCORES}"
         )
-    return Probabilities(x)
+    kind = op.source.type
+    hint = f"int8 of int8 or uint8 of uint8 can be read, of scale 1/256, from 0 to 255/256; {SCORES}"
+    if y.type != kind or kind not in INTEGERS:
+        raise RefusalError(f"makes {y.type} of {kind}", hint)
+    scale, zero_point = y.meaning
+    if (float(scale), zero_point) != (1 / 256, y.integers.lo):
+        raise RefusalError(f"makes {y.type} of scale {scale}, zero point {zero_point}", hint)
+    return Probabilities(x, y)
 
 
 HANDLERS = {

@@ -110,6 +110,13 @@ class FileOperator:
     def name(self) -> str:
         return self.outputs[0].name if self.outputs else "without output"
 
+    @property
+    def source(self) -> FileTensor:
+        """The first input."""
+        if not self.inputs or (tensor := self.inputs[0]) is None:
+            raise RefusalError("has no input", EXPORT)
+        return tensor
+
     def option(self, name: str) -> Any:
         if name not in self.options:
             raise RefusalError(f"has no option {name}", EXPORT)
@@ -130,6 +137,8 @@ def read(file: str, content: bytes) -> FileModel:
     """Reads the file's content. Raises FrontendError."""
     try:
         return _model(file, content)
+    except FrontendError:
+        raise
     except RefusalError as refusal:
         raise FrontendError(refusal.reason, refusal.hint, file=file) from refusal
     except LIES as error:
@@ -145,7 +154,7 @@ def _model(file: str, content: bytes) -> FileModel:
     for what, count in (("operators", graph.OperatorsLength()), ("tensors", graph.TensorsLength())):
         if count > MOST:
             raise RefusalError(f"holds {count} {what}", f"at most {MOST} can be read")
-    tensors = [_tensor(model, content, graph.Tensors(i), i) for i in range(graph.TensorsLength())]
+    tensors = list(_tensors(file, model, content, graph))
     inputs, outputs = (
         [tensors[i] for i in (vector if count else ())]
         for vector, count in (
@@ -161,12 +170,35 @@ def _model(file: str, content: bytes) -> FileModel:
     return FileModel(file, operators, inputs[0], outputs[0])
 
 
+def _tensors(file: str, model: tflite.Model, content: bytes, graph: tflite.SubGraph) -> Iterator[FileTensor]:
+    """The graph's tensors. Raises FrontendError, which names the first operator that has the tensor."""
+    for index in range(graph.TensorsLength()):
+        try:
+            yield _tensor(model, content, graph.Tensors(index), index)
+        except RefusalError as refusal:
+            place = {}
+            for operator in map(graph.Operators, range(graph.OperatorsLength())):
+                inputs, outputs = _ends(operator)
+                if index in (*inputs, *outputs):
+                    place = {"node": _name(graph.Tensors(outputs[0]), outputs[0]) if outputs else "without output"}
+                    place["operator"] = _kind(model, operator)
+                    break
+            raise FrontendError(refusal.reason, refusal.hint, file=file, **place) from refusal
+
+
+def _name(tensor: tflite.Tensor, index: int) -> str:
+    """A tensor that operators were fused into has all their names."""
+    return (tensor.Name() or b"").decode().split(";")[0] or f"tensor_{index}"
+
+
 def _tensor(model: tflite.Model, content: bytes, tensor: tflite.Tensor, index: int) -> FileTensor:
-    # A tensor that operators were fused into has all their names.
-    name = (tensor.Name() or b"").decode().split(";")[0] or f"tensor_{index}"
+    name = _name(tensor, index)
     kind = TYPES.get(tensor.Type(), str(tensor.Type()))
     shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-    if any(n < 0 for n in shape) or math.prod(shape) > LARGEST:
+    if any(n < 0 for n in shape):
+        what = "whose batch is dynamic" if min(shape[1:], default=0) >= 0 else "whose size is not fixed"
+        raise RefusalError(f"tensor {name!r} has shape {list(shape)}, {what}", "convert for a batch of one")
+    if math.prod(shape) > LARGEST:
         raise RefusalError(f"tensor {name!r} has shape {list(shape)}", f"at most {LARGEST} elements fit")
     if tensor.Sparsity() is not None or tensor.IsVariable():
         what = "variable" if tensor.IsVariable() else "sparse"
@@ -209,20 +241,30 @@ def _array(raw: bytes, name: str, kind: str, shape: tuple[int, ...]) -> np.ndarr
 
 
 def _operator(model: tflite.Model, operator: tflite.Operator, tensors: list[FileTensor]) -> FileOperator:
-    code = model.OperatorCodes(operator.OpcodeIndex())
-    # Codes up to 126 are in the older, narrower field as well, and in old files only there.
-    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-    kind = OPERATORS.get(number, f"operator {number}")
-    if kind == "CUSTOM":
-        kind = f"CUSTOM {(code.CustomCode() or b'').decode()}"
-    inputs = operator.InputsAsNumpy() if operator.InputsLength() else ()
-    outputs = operator.OutputsAsNumpy() if operator.OutputsLength() else ()
+    kind, (inputs, outputs) = _kind(model, operator), _ends(operator)
     return FileOperator(
         kind,
         tuple(None if i < 0 else tensors[i] for i in inputs),
         tuple(tensors[i] for i in outputs),
         dict(_options(kind, operator)),
     )
+
+
+def _kind(model: tflite.Model, operator: tflite.Operator) -> str:
+    code = model.OperatorCodes(operator.OpcodeIndex())
+    # Codes up to 126 are in the older, narrower field as well, and in old files only there.
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    kind = OPERATORS.get(number, f"operator {number}")
+    if kind == "CUSTOM":
+        kind = f"CUSTOM {(code.CustomCode() or b'').decode()}"
+    return kind
+
+
+def _ends(operator: tflite.Operator) -> tuple[list[int], list[int]]:
+    """The numbers of its inputs and outputs."""
+    inputs = operator.InputsAsNumpy().tolist() if operator.InputsLength() else []
+    outputs = operator.OutputsAsNumpy().tolist() if operator.OutputsLength() else []
+    return inputs, outputs
 
 
 def _options(kind: str, operator: tflite.Operator) -> Iterator[tuple[str, Any]]:

@@ -27,7 +27,10 @@ SAME, VALID = 0, 1  # Padding
 
 
 def conv_2d(network: Network, op: FileOperator, name: str) -> Value:
-    x, weights = network.image(op), constant(op, 1, "the filter")
+    x, weights = network.read(op), constant(op, 1, "the filter")
+    if x.tensor.shape == x.shape[2:] and weights.shape[1:] == x.shape == (1, 1, x.tensor.size):
+        return pixel(network, op, name, numbers(weights)[:, 0, 0])
+    x = network.image(op)
     if len(weights.shape) != 4 or not weights.shape[3] or x.shape[2] % weights.shape[3]:
         raise RefusalError(f"filter of shape {list(weights.shape)} cannot follow an image of shape {x.shape}", EXPORT)
     return convolved(network, op, name, numbers(weights), x.shape[2] // weights.shape[3])
@@ -54,10 +57,22 @@ def fully_connected(network: Network, op: FileOperator, name: str) -> Value:
     if x.tensor.size == weights.shape[1]:
         layer = Dense(products, (x.tensor.name,), products, filters, weight_type(filters))
     else:
-        x, filters = network.image(op), filters[:, None, None, :]
+        if len(x.tensor.shape) != 3 or not x.tensor.shape[2] == x.shape[-1] == weights.shape[1]:
+            raise RefusalError(
+                f"weights of shape {list(weights.shape)} cannot follow shape {x.shape}, computed as {x.tensor.shape}",
+                "they must be as wide as the tensor or as its channels",
+            )
+        filters = filters[:, None, None, :]
         layer = Conv(products, (x.tensor.name,), products, filters, weight_type(filters), Window((1, 1)))
     scale = scaled(x.like, weights, op.outputs[0], len(filters))
     return finished(network, op, name, layer, scale)
+
+
+def pixel(network: Network, op: FileOperator, name: str, filters: np.ndarray) -> Value:
+    """A convolution of 1 x 1 over the one pixel that a vector was made; ``filters`` are (outputs, inputs)."""
+    x, products = network.read(op), network.unique(f"{name}_products")
+    layer = Dense(products, (x.tensor.name,), products, filters, weight_type(filters))
+    return finished(network, op, name, layer, convolution(x.like, constant(op, 1, ""), op.outputs[0], len(filters)))
 
 
 def convolved(network: Network, op: FileOperator, name: str, filters: np.ndarray, groups: int) -> Value:

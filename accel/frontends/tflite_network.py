@@ -40,27 +40,33 @@ class Value:
 
 @dataclass(frozen=True)
 class Probabilities:
-    """The end of the network: TFLite's int8 softmax of the scores."""
+    """The end of the network: TFLite's softmax of the scores. ``like`` says what its integers mean."""
 
     scores: Value
+    like: FileTensor
 
 
 @dataclass(frozen=True)
 class RealInput:
-    """An input of floats, which the network's QUANTIZE has not read yet."""
+    """An input of floats, which no QUANTIZE has read yet; ``tensor`` is what RESHAPE made of it."""
 
     tensor: FileTensor
     encoding: Encoding | None
 
 
 class Network:
-    """Collects operators; ``values`` holds what the file's tensors, by index, have become."""
+    """Collects operators; ``values`` holds what the file's tensors, by index, have become.
 
-    def __init__(self, model: FileModel, encoding: Encoding | None) -> None:
-        self.model = model
+    ``head`` is what was asked for instead of the file's end. ``first`` is what the first QUANTIZE of an input of floats
+    makes of it.
+    """
+
+    def __init__(self, model: FileModel, encoding: Encoding | None, head: str | None) -> None:
+        self.model, self.head = model, head
         self.operators: list[Operator] = []
         self.values: dict[int, Value | Probabilities | RealInput] = {}
         self.input = Tensor("input", (), IntType(0, 1))
+        self.first: FileTensor | None = None
         self._names = {"input"}
         x = model.input
         if x.type == "float32":
@@ -68,18 +74,42 @@ class Network:
         else:
             self.values[x.index] = self.wire(x, x, encoding)
 
-    def wire(self, x: FileTensor, like: FileTensor, encoding: Encoding | None) -> Value:
-        """The input ``x`` of the file, as integers that mean what those of ``like`` mean.
+    def quantized_input(self, x: RealInput, y: FileTensor) -> Value:
+        """What a QUANTIZE makes of the input's floats.
 
-        With an encoding, the graph's input is what the wire carries. Where the file's integers are those plus a
-        constant, only the constant is kept; otherwise a Table quantizes as the file's first QUANTIZE would.
+        Without an encoding the wire carries the integers of the first QUANTIZE. Another one can be read where it makes
+        the same of the floats, but for a constant (int8 and uint8); else those integers do not tell what it makes.
         """
+        if self.first is None:
+            self.first = y
+            return self.wire(x.tensor, y, x.encoding)
+        if x.encoding is not None:
+            return self.coded(x.tensor, y, x.encoding)
+        (scale, zero_point), (other, other_zero) = self.first.meaning, y.meaning
+        if not same_levels(self.first, y):
+            raise RefusalError(
+                f"makes {y.type} of scale {other}, zero point {other_zero} of the input {x.tensor.name!r}, "
+                f"of which {self.first.name!r} is {self.first.type} of scale {scale}, zero point {zero_point}",
+                "quantize the input once, or register the model with an encoding, the integers that the wire carries",
+            )
+        return Value(self.input, y, without_batch(x.tensor), other_zero - zero_point)
+
+    def wire(self, x: FileTensor, like: FileTensor, encoding: Encoding | None) -> Value:
+        """The input ``x`` of the file, as integers that mean what those of ``like`` mean."""
         shape = image_shape(without_batch(x))
         if encoding is None:
             self.input = Tensor("input", shape, like.integers, like.affine())
             return Value(self.input, like, without_batch(x))
+        self.input = Tensor("input", shape, encoding.type, Affine((encoding.scale,), (encoding.offset,)))
+        return self.coded(x, like, encoding)
+
+    def coded(self, x: FileTensor, like: FileTensor, encoding: Encoding) -> Value:
+        """The same where the graph's input is what the encoding says.
+
+        Where the file's integers are those plus a constant, only the constant is kept; otherwise a Table quantizes as
+        the file's QUANTIZE would.
+        """
         kind = encoding.type
-        self.input = Tensor("input", shape, kind, Affine((encoding.scale,), (encoding.offset,)))
         numbers = np.arange(kind.lo, kind.hi + 1, kind.step)
         reals = np.array([float(encoding.scale * int(n) + encoding.offset) for n in numbers], dtype=np.float32)
         integers = quantized(reals, like)
@@ -135,7 +165,8 @@ class Network:
         if value is None:
             what = "is constant" if tensor.data is not None else "no earlier operator makes"
             raise RefusalError(f"reads tensor {tensor.name!r}, which {what}", "fold constants before converting")
-        return value
+        # A RESHAPE may have changed the input's shape since.
+        return replace(value, tensor=self.input) if value.tensor.name == self.input.name else value
 
     def image(self, op: FileOperator, position: int = 0) -> Value:
         """The same, which must be an image (height, width, channels) in the graph too."""
@@ -144,7 +175,7 @@ class Network:
             raise RefusalError(
                 f"needs an image, but tensor {value.like.name!r} has shape {value.shape} "
                 f"and was computed as {value.tensor.shape}",
-                "an image may be made flat, but a vector cannot be made an image",
+                "an image may be made flat, but a vector can be made only one pixel, for a CONV_2D of 1 x 1",
             )
         return value
 
@@ -167,6 +198,12 @@ def without_batch(tensor: FileTensor) -> tuple[int, ...]:
     if len(tensor.shape) > 1 and tensor.shape[0] != 1:
         raise RefusalError(f"tensor {tensor.name!r} has shape {list(tensor.shape)}", "convert for a batch of one")
     return tensor.shape[1:] if len(tensor.shape) > 1 else tensor.shape
+
+
+def same_levels(a: FileTensor, b: FileTensor) -> bool:
+    """Whether two tensors have the same real numbers, so that their integers differ by a constant only."""
+    (scale, zero_point), (other, other_zero) = a.meaning, b.meaning
+    return scale == other and zero_point - a.integers.lo == other_zero - b.integers.lo
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
