@@ -72,6 +72,10 @@ def test_a_pipeline_that_stops_is_refused_by_name() -> None:
     assert message.endswith("a deeper FIFO on one of these links lets it go on")
     with pytest.raises(DeadlockError, match="graph residual stops: add waits for"):
         size(sized, pins={skip: 0})
+    into = next(link for link in sized.links if link.consumer == skip.producer)
+    with pytest.raises(DeadlockError) as caught:
+        measure(sized.with_depths(dict.fromkeys(sized.links, UNBOUNDED) | {skip: 1, into: 0}))
+    assert "the unbounded FIFO from b to add" in str(caught.value) and str(UNBOUNDED) not in str(caught.value)
     place = (skip.producer, skip.consumer, skip.port)
     with pytest.raises(DeadlockError, match="waits for"):
         build(residual(), budget=ROOM, pins=Pinned(read_back(sized).nodes, {place: 2}))
