@@ -18,7 +18,7 @@ from accel.dataflow.folding import FoldingError, fold
 from accel.dataflow.network import all_options, choose
 from accel.dataflow.node_cost import fifo_cost, resources_of
 from accel.dataflow.parts import Part, parts
-from accel.dataflow.pins import Pinned, check, depths
+from accel.dataflow.pins import Pinned, check, depths, of_parts
 from accel.dataflow.pipeline import ArrayNode, Layer, Node, Pipeline, Stream
 from accel.dataflow.tokens import measure
 from accel.graph import ArgMax, Dense, Graph, GraphError, IntType, Requantize, Table, Threshold
@@ -78,7 +78,7 @@ def build(
     if (objective == "area") != (rate is not None):
         raise GraphError(f"graph {graph.name}: a rate in cycles a frame belongs to the objective area, and only there")
     pinned = pins if isinstance(pins, Pinned) else Pinned(pins or {})
-    if objective == "latency" and is_chain(graph):
+    if objective == "latency" and is_chain(graph) and not of_parts(pinned):
         items, names = chain(graph)
         check([], pinned, chain=items)
         types = [graph.tensors[name] for name in names]
