@@ -29,7 +29,7 @@ from accel.dataflow.pipeline import (
     UpsampleNode,
     sources,
 )
-from accel.dataflow.timing import array_beats
+from accel.dataflow.timing import array_beats, array_interval
 from accel.dataflow.windows import least_capacity, needs, row_step, waits
 from accel.graph import (
     Add,
@@ -117,9 +117,9 @@ def lanes_of(part: Part) -> list[int]:
     return divisors(common, MOST_LANES)
 
 
-def options(part: Part, *, budget: Budget, wishes: Wishes) -> list[Option]:
-    """Every option of a part that fits the budget by itself and is not beaten by another one."""
-    found = (option_of(node) for node in nodes_of(part, budget=budget, wishes=wishes))
+def options(part: Part, *, budget: Budget, wishes: Wishes, steady: bool = False) -> list[Option]:
+    """Every option of a part that fits the budget by itself and is not beaten by another one; see `option_of`."""
+    found = (option_of(node, steady=steady) for node in nodes_of(part, budget=budget, wishes=wishes))
     return undominated(option for option in found if option.cost.fits(budget))
 
 
@@ -246,13 +246,18 @@ def passing(part: Part, lanes: int, wishes: Wishes) -> Iterator[Node]:
 LAG = 12  # cycles, about: from a window that is complete to its result
 
 
-def option_of(node: Node) -> Option:
-    """A node with what it costs and how long it takes, as folding reckons; `accel.dataflow.tokens` says exactly."""
+def option_of(node: Node, *, steady: bool = False) -> Option:
+    """A node with what it costs and how long it takes, as folding reckons; `accel.dataflow.tokens` says exactly.
+
+    With ``steady`` the work of an array is the time between frames that follow each other, in which its layers also
+    wait for each other. To the latency of a frame that is in the tail.
+    """
     beats = max(*(s.beats for s in sources(node)), node.sink.beats)
     if isinstance(node, ArrayNode):
         spaced = np.arange(node.source.beats) * SLOW
         tail = int(array_beats(node, spaced)[-1] - spaced[-1])
-        return Option(node, resources(node), max(node.steps, beats), tail, tail)
+        work = max(node.steps, beats, array_interval(node) if steady else 0)
+        return Option(node, resources(node), work, tail, tail)
     cost = resources_of(node)
     if isinstance(node, ConvNode | DepthwiseNode | PoolNode) and (not isinstance(node, PoolNode) or node.overlaps):
         needed, _ = needs(node.window, node.image.height, node.image.width)
