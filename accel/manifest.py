@@ -172,7 +172,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class BudgetEntry:
-    """What the accelerator was allowed, and the resource that kept it from being faster (None: nothing did)."""
+    """What the accelerator was allowed, and the resource that kept it from being faster (None: nothing did).
+
+    Of the least area at a rate: what kept it from being smaller, a resource or "rate".
+    """
 
     board: str
     lut: int

@@ -51,7 +51,7 @@ def multiplications(graph: Graph) -> int:
 
 
 def summary(manifest: Manifest) -> str:
-    """What the whole costs, what of its budget that is, and what keeps it from being faster."""
+    """What the whole costs, what of its budget that is, and what keeps it from being faster (or smaller)."""
     total, budget = manifest.estimate, manifest.budget
     macs = sum(layer.macs for node in manifest.pipeline for layer in node.layers)
     interval = f", a frame every {total.interval:,}" if total.interval else ""

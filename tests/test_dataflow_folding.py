@@ -210,7 +210,7 @@ def test_pins_are_obeyed() -> None:
 
     wrong = {
         "pins: there is no dense layer 'dense9'; there are dense0, dense1, dense2": {"dense9": {}},
-        "pins of dense0: pe must be a positive integer, not 0": {"dense0": {"pe": 0}},
+        "pins of dense0: pe must be an integer from 1 to 65535, not 0": {"dense0": {"pe": 0}},
         "pins of dense0: memory must be bram or lut, not 'uram'": {"dense0": {"memory": "uram"}},
         "pins of dense0: unknown key 'speed'; pe, simd, drain, multiplier, memory, array": {"dense0": {"speed": 9}},
         "pins of dense0: pe 6 must be a multiple of drain 4": {"dense0": {"pe": 6, "drain": 4}},

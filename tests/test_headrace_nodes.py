@@ -53,6 +53,7 @@ def test_the_summary_tells_what_binds() -> None:
     assert text.startswith("kws-w3a3: 134,656 multiplications in 474 cycles, a frame every 300; 30 % of the LUT")
     assert text.endswith("weights fill 88 % of their block RAM; bound by dsp")
     assert summary(replace(EXAMPLE, budget=replace(EXAMPLE.budget, binding=None))).endswith("bound by nothing")
+    assert summary(replace(EXAMPLE, budget=replace(EXAMPLE.budget, binding="rate"))).endswith("bound by rate")
 
 
 def test_what_is_a_compiled_model(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from accel.dataflow.candidates import OUTPUT_LANES, Item, Pins
 from accel.dataflow.cost import resources
 from accel.dataflow.fifos import Sized, size
 from accel.dataflow.folding import FoldingError, fold
-from accel.dataflow.network import all_options, choose
+from accel.dataflow.network import Chosen, all_options, choose
 from accel.dataflow.node_cost import fifo_cost, resources_of
 from accel.dataflow.parts import Part, parts
-from accel.dataflow.pins import Pinned, check, depths
+from accel.dataflow.pins import Pinned, check, depths, of_parts
 from accel.dataflow.pipeline import ArrayNode, Layer, Node, Pipeline, Stream
+from accel.dataflow.rate import at_rate
 from accel.dataflow.tokens import measure
 from accel.graph import ArgMax, Dense, Graph, GraphError, IntType, Requantize, Table, Threshold
 
@@ -32,6 +33,8 @@ MARGIN = 256  # part of a budget that a try which failed leaves free
 @dataclass(frozen=True)
 class Built:
     """A pipeline with what it costs, and the resource that keeps it from being faster (or None).
+
+    Of the least area at a rate ``binding`` says what keeps it from being smaller: the rate, or a resource (or None).
 
     ``costs`` are those of the nodes; their cycles are what each adds to the latency of a frame. ``fifos`` are those of
     the links (none of a chain). ``latency``: cycles from the first input beat to the last output beat, both included;
@@ -70,15 +73,17 @@ def build(
 
     The objective is ``latency`` of a frame, or ``area``: the least that takes a frame every ``rate`` cycles. ``pins``
     fix choices by operator, or whatever a file of them does (`accel.dataflow.pins`). Raises `GraphError` for operators
-    that no hardware node computes, `FoldingError` when nothing fits the budget, `DeadlockError` when pinned FIFOs are
-    too small for the pipeline to go on.
+    that no hardware node computes, `FoldingError` when nothing fits the budget or keeps the rate, `DeadlockError` when
+    pinned FIFOs are too small for the pipeline to go on.
     """
     if objective not in OBJECTIVES:
         raise GraphError(f"graph {graph.name}: the objective must be {' or '.join(OBJECTIVES)}, not {objective!r}")
     if (objective == "area") != (rate is not None):
         raise GraphError(f"graph {graph.name}: a rate in cycles a frame belongs to the objective area, and only there")
+    if rate is not None and rate < 1:
+        raise GraphError(f"graph {graph.name}: the rate must be a positive number of cycles a frame, not {rate}")
     pinned = pins if isinstance(pins, Pinned) else Pinned(pins or {})
-    if objective == "latency" and is_chain(graph):
+    if objective == "latency" and is_chain(graph) and not of_parts(pinned):
         items, names = chain(graph)
         check([], pinned, chain=items)
         types = [graph.tensors[name] for name in names]
@@ -100,30 +105,51 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
     """Fold what is no chain of dense layers, and size its FIFOs.
 
     What these and the repacks take is known only afterwards; if it is more than was kept for them, folding has to do
-    with as much less.
+    with as much less. Likewise only then is known how long parts wait for each other; if it is too long for the rate,
+    the slowest have to be faster by as much.
     """
     lanes = input_lanes(graph.input.type)
     beats = -(-graph.input.size // lanes)
+    if rate is not None and beats > rate:
+        raise FoldingError(f"{graph.name}: cannot take a frame every {rate} cycles; its input alone takes {beats}")
     left = budget.less(Cost(lut=min(KEPT * len(some), budget.lut // 100)))
-    wide = all_options(some, budget=budget, pins=pins.nodes)
+    wide = all_options(some, budget=budget, pins=pins.nodes, steady=rate is not None)
+    work = rate  # cycles a frame that a part may take
+    reached: list[int] = []  # cycles between frames of what fits the budget and is too slow
+
+    def fold_within(budget: Budget) -> Chosen:
+        if work is None:
+            return choose(graph.name, some, wide, budget=budget, pins=pins.nodes, beats=beats)
+        return at_rate(graph.name, some, wide, budget=budget, pins=pins.nodes, beats=beats, rate=work)
+
     for number in range(TRIES):
         try:
-            chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
+            chosen = fold_within(left)
         except FoldingError:
             if number:
                 break  # what was too much the last time says why
             left = budget  # nothing was to be kept, or what does not fit is said of the whole budget
-            chosen = choose(graph.name, some, wide, budget=left, pins=pins.nodes, beats=beats, rate=rate)
+            chosen = fold_within(left)
         nodes = [option.node for option in chosen.options]
         found = assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES)
-        sized = size(found, pins=depths(found, pins))
+        sized = size(found, pins=depths(found, pins), rate=rate)
         built = finished(sized)
+        slow = rate is not None and built.interval > rate
         if built.total.fits(budget):
-            return replace(built, binding=chosen.binding())
+            if not slow:
+                return replace(built, binding=chosen.binding())
+            reached.append(built.interval)
+        if rate is not None and slow:
+            work = max(option.work for option in chosen.options) * rate // built.interval
         over = {r: max(getattr(built.total, r) - getattr(budget, r), 0) for r in RESOURCES}
         # a little more than is missing, or each try misses by as little as the one before
         less = {r: more and more + getattr(budget, r) // MARGIN for r, more in over.items()}
         left = replace(left, **{r: max(getattr(left, r) - more, 0) for r, more in less.items()})
+    if reached:
+        raise FoldingError(
+            f"{graph.name}: no folding within {budget.name} takes a frame every {rate} cycles, with all that its parts "
+            f"wait for each other; one every {min(reached)} is possible"
+        )
     raise FoldingError(
         f"{graph.name} does not fit the budget {budget.name} with its FIFOs: "
         + ", ".join(f"{over[r]:g} {r} too many" for r in RESOURCES if over[r])

@@ -19,6 +19,7 @@ DRAINS = (1, 4, 16)
 SMALL = 32  # bits of a weight times bits of an input: larger products belong into DSP48E1s, if there are any
 SHALLOW = 64  # words that a LUT holds of each bit: deeper weight memories belong into block RAM, if there is any
 CHOICES: dict[str, tuple[str, ...]] = {"multiplier": ("dsp", "lut"), "memory": ("bram", "lut")}
+SIZES = range(1, 1 << 16)
 OUTPUT_LANES = 4
 LUT_UNITS, FF_UNITS = 128, 64
 
@@ -60,6 +61,11 @@ class Candidate:
     cost: Cost
 
 
+def among(value: object, values: Sequence) -> bool:
+    """Whether a value is one of those, and of their type: 2.0 and True are equal to integers, but are none."""
+    return type(value) is type(values[0]) and value in values
+
+
 def check_pins(items: Sequence[Item], pins: Pins) -> Pins:
     """The pins, when all their names and values make sense. Raises `GraphError`."""
     layers = {item.dense.name for item in items if isinstance(item, Layer)}
@@ -68,12 +74,15 @@ def check_pins(items: Sequence[Item], pins: Pins) -> Pins:
             raise GraphError(f"pins: there is no dense layer {layer!r}; there are {', '.join(sorted(layers))}")
         for key, value in wishes.items():
             if key in CHOICES:
-                if value not in CHOICES[key]:
+                if not among(value, CHOICES[key]):
                     raise GraphError(f"pins of {layer}: {key} must be {' or '.join(CHOICES[key])}, not {value!r}")
             elif key in ("pe", "simd", "drain"):
-                if not isinstance(value, int) or value < 1:
-                    raise GraphError(f"pins of {layer}: {key} must be a positive integer, not {value!r}")
-            elif key != "array":
+                if not among(value, SIZES):
+                    raise GraphError(f"pins of {layer}: {key} must be an integer from 1 to {SIZES[-1]}, not {value!r}")
+            elif key == "array":
+                if not isinstance(value, str):
+                    raise GraphError(f"pins of {layer}: array must be a name, not {value!r}")
+            else:
                 raise GraphError(f"pins of {layer}: unknown key {key!r}; pe, simd, drain, multiplier, memory, array")
         pe, drain = wishes.get("pe"), wishes.get("drain")
         if isinstance(pe, int) and isinstance(drain, int) and pe % drain:

@@ -27,23 +27,25 @@ class Sized:
     unbounded: Measured
 
 
-def size(pipeline: Pipeline, *, pins: Mapping[Link, int] | None = None) -> Sized:
+def size(pipeline: Pipeline, *, pins: Mapping[Link, int] | None = None, rate: int | None = None) -> Sized:
     """The pipeline with the smallest FIFOs that keep `RATE`; ``pins`` are depths that stay.
 
+    ``rate``: cycles between frames that are never exceeded for smaller FIFOs.
     Raises DeadlockError when it stops because of the pinned depths (or of its nodes).
     """
-    return Sizing(pipeline, pins or {}).run()
+    return Sizing(pipeline, pins or {}, rate).run()
 
 
 class Sizing:
     """One sizing: depths so far, and the runs that it took."""
 
-    def __init__(self, pipeline: Pipeline, pins: Mapping[Link, int]) -> None:
+    def __init__(self, pipeline: Pipeline, pins: Mapping[Link, int], rate: int | None = None) -> None:
         unknown = [link for link in pins if link not in pipeline.links]
         if unknown:
             raise GraphError(f"FIFO depths: there is no link from {unknown[0].producer} to {unknown[0].consumer}")
         self.pipeline, self.machine = pipeline, Machine(pipeline)
         self.pinned = {i: pins[link] for i, link in enumerate(pipeline.links) if link in pins}
+        self.rate = rate
         self.runs = 0
 
     def run(self) -> Sized:
@@ -52,6 +54,8 @@ class Sizing:
         self.depths = [self.pinned.get(i, UNBOUNDED) for i in range(count)]
         unbounded = self.machine.run(self.depths)
         self.latency, self.interval = int(unbounded.latency / RATE), int(unbounded.interval / RATE)
+        if self.rate is not None:
+            self.interval = min(self.interval, max(self.rate, unbounded.interval))
         # one more than it ever held: a full FIFO takes nothing in the cycle in which it gives
         self.depths = [self.pinned.get(i, held + 1) for i, held in enumerate(unbounded.held)]
         self.shrink([i for i in range(count) if i not in self.pinned])

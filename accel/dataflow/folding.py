@@ -36,8 +36,9 @@ from accel.dataflow.candidates import (
     enumerate_candidates,
     vector,
 )
-from accel.dataflow.pipeline import ArrayNode, Node, Stream, TableNode, sources
+from accel.dataflow.pipeline import ArrayNode, Layer, Node, Stream, TableNode, sources
 from accel.graph import GraphError
+from accel.graph.names import free_name
 
 
 class FoldingError(GraphError):
@@ -85,7 +86,9 @@ def fold(
         assert first is not None and other is not None, "more room cannot make it harder"
         savings[resource] = latency_of(first) - latency_of(other)
     binding = max(RESOURCES, key=lambda r: savings[r])
-    nodes = tuple(replace(c.node, name=f"{kind_of(c.node)}{i}") for i, c in enumerate(best))
+    # by its name `accel.dataflow.pins` tells such an array from one that is named after its first layer
+    taken = {item.dense.name for item in items if isinstance(item, Layer)}
+    nodes = tuple(replace(c.node, name=free_name(f"{kind_of(c.node)}{i}", taken)) for i, c in enumerate(best))
     return Folding(nodes, tuple(c.cost for c in best), binding if savings[binding] > 0 else None)
 
 

@@ -26,22 +26,23 @@ EFFORT = 3.0  # seconds of CP-SAT's own, deterministic clock for each question
 GAPS = (0.01, 0.1, math.inf)  # above the bound: how near to it options have to be to be tried, first and then
 SLACK = 0.005  # of the latency, for a smaller folding
 SHARE = 1000  # parts of a frame in which fill is counted
+RATE = "rate"  # what binds where no resource does, but the cycles a frame that were asked for
 
 Pins = Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """An option for each part; ``binding`` finds out what it would be faster with more of: a resource or None."""
+    """An option for each part; ``binding`` finds out what more of would make it better: see `binding`."""
 
     options: tuple[Option, ...]
     binding: Callable[[], str | None]
 
 
-def all_options(some: Sequence[Part], *, budget: Budget, pins: Pins) -> list[list[Option]]:
-    """The options of each part within twice the budget, as `choose` takes them."""
+def all_options(some: Sequence[Part], *, budget: Budget, pins: Pins, steady: bool = False) -> list[list[Option]]:
+    """The options of each part within twice the budget, as `choose` takes them, or ``steady`` as `at_rate` does."""
     doubled = replace(budget, **{r: 2 * getattr(budget, r) for r in RESOURCES})
-    return [options(part, budget=doubled, wishes=pins.get(part.name, {})) for part in some]
+    return [options(part, budget=doubled, wishes=pins.get(part.name, {}), steady=steady) for part in some]
 
 
 def choose(
@@ -52,39 +53,38 @@ def choose(
     budget: Budget,
     pins: Pins,
     beats: int,
-    rate: int | None = None,
 ) -> Chosen:
-    """The best of the ``wide`` options for each part; ``rate`` asks for the least area with so many cycles a frame.
+    """Those of the ``wide`` options for each part with which the last output comes soonest.
 
     Raises FoldingError, which names the resource and the part, where nothing fits.
     """
     choices = [[o for o in found if o.cost.fits(budget)] for found in wide]
-    if rate is not None:
-        choices = [[o for o in found if o.work <= rate] for found in choices]
-        for part, found in zip(some, choices, strict=True):
-            if not found:
-                raise FoldingError(f"{part.name}: cannot take a frame every {rate} cycles within {budget.name}")
-    if not all(choices):
-        raise FoldingError(explain(name, some, budget=budget, pins=pins))
     reckoner = Reckoner(some, beats)
-    first = solve(reckoner, choices, budget, within=None if rate is None else math.inf)
+    first = solve(reckoner, choices, budget) if all(choices) else None
     if first is None:
         raise FoldingError(explain(name, some, budget=budget, pins=pins))
-    if rate is not None:
-        return Chosen(tuple(first), lambda: None)
     end = math.ceil(reckoner.end(first) * (1 + SLACK))
     smaller = solve(reckoner, choices, budget, within=end, known=first)
     return Chosen(tuple(smaller or first), lambda: binding(reckoner, wide, budget))
 
 
-def binding(reckoner: Reckoner, wide: Sequence[Sequence[Option]], budget: Budget) -> str | None:
-    """The resource of which twice as much would save most, as far as bounds say; None where it is less than 2 %."""
+def binding(
+    reckoner: Reckoner, wide: Sequence[Sequence[Option]], budget: Budget, *, rate: int | None = None
+) -> str | None:
+    """The resource of which twice as much would save most, as far as bounds say; None where it is less than 2 %.
+
+    What is saved are cycles. With a ``rate`` it is area, and that may be what binds: `RATE`, where twice as many cycles
+    a frame would save most.
+    """
+    asked = () if rate is None else (RATE,)
     bounds = {}
-    for resource in (None, *RESOURCES):
-        more = replace(budget, **{resource: 2 * getattr(budget, resource)}) if resource else budget
-        relaxed = relax(reckoner, [[o for o in some if o.cost.fits(more)] for some in wide], more)
-        bounds[resource] = relaxed.bound if relaxed else math.inf
-    best = min(RESOURCES, key=lambda r: bounds[r])
+    for key in (None, *asked, *RESOURCES):
+        more = replace(budget, **{key: 2 * getattr(budget, key)}) if key in RESOURCES else budget
+        most = math.inf if rate is None else 2 * rate if key == RATE else rate
+        some = [[o for o in found if o.cost.fits(more) and o.work <= most] for found in wide]
+        relaxed = relax(reckoner, some, more, within=None if rate is None else math.inf)
+        bounds[key] = relaxed.bound if relaxed else math.inf
+    best = min((*asked, *RESOURCES), key=lambda key: bounds[key])
     return best if bounds[best] < 0.98 * bounds[None] else None
 
 

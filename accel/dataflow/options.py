@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accel.dataflow.budget import Budget, Cost
-from accel.dataflow.candidates import CHOICES, OUTPUT_LANES, Space, arrays
+from accel.dataflow.candidates import CHOICES, OUTPUT_LANES, SIZES, Space, arrays
 from accel.dataflow.cost import resources, weight_bits, widths
 from accel.dataflow.node_cost import as_layer, resources_of, roomy
 from accel.dataflow.parts import Part, image_of
@@ -29,7 +29,7 @@ from accel.dataflow.pipeline import (
     UpsampleNode,
     sources,
 )
-from accel.dataflow.timing import array_beats
+from accel.dataflow.timing import array_beats, array_interval
 from accel.dataflow.windows import least_capacity, needs, row_step, waits
 from accel.graph import (
     Add,
@@ -50,7 +50,6 @@ from accel.graph import (
 PRODUCT_BITS = 64  # bits of a weight times bits of an input: larger products belong into DSP48E1s, if there are any
 MOST_LANES = 64  # wider beats are many wires that change at once
 BUFFERS = ("lut", "bram")
-ANY = range(1, 1 << 16)
 FINE = 0.03  # of the LUTs, which make no difference
 SLOW = 1 << 20  # cycles between beats that make a node wait for each
 
@@ -87,7 +86,7 @@ def keys_of(part: Part) -> dict[str, Sequence]:
     """What may be chosen for a part, with the legal values."""
     op = part.operator
     if part.layers:
-        return {"pe": ANY, "simd": ANY, "drain": ANY, **CHOICES, "lanes": ANY}
+        return {"pe": SIZES, "simd": SIZES, "drain": SIZES, **CHOICES, "lanes": SIZES}
     keys: dict[str, Sequence]
     keys = {"lanes": lanes_of(part)}
     if isinstance(op, Conv):
@@ -96,10 +95,18 @@ def keys_of(part: Part) -> dict[str, Sequence]:
         pes: Sequence = range(1, each + 1) if op.groups == 1 else drains
         keys = {"pe": pes} if op.is_depthwise else {"pe": pes, "simd": divisors(channels)}
         keys |= {"taps": range(1, op.window.taps + 1), "drain": drains, **CHOICES}
+        if product_bits(op, part.inputs[0]) == (1, 1):
+            keys["multiplier"] = ("lut",)  # bits that are compared are nothing to a DSP48E1
     if isinstance(op, Conv | MaxPool | SumPool):
         least = least_capacity(op.window, part.image)
         keys |= {"buffer": BUFFERS, "capacity": range(least, least + part.image.height * part.image.width + 1)}
     return keys
+
+
+def product_bits(conv: Conv, source: Tensor) -> tuple[int, int]:
+    """Bits of an input and of a weight."""
+    layers, kind = (as_layer(conv, None),), conv.reads(source.type)
+    return widths(layers, kind).code, weight_bits(layers, kind)
 
 
 def lanes_of(part: Part) -> list[int]:
@@ -110,9 +117,9 @@ def lanes_of(part: Part) -> list[int]:
     return divisors(common, MOST_LANES)
 
 
-def options(part: Part, *, budget: Budget, wishes: Wishes) -> list[Option]:
-    """Every option of a part that fits the budget by itself and is not beaten by another one."""
-    found = (option_of(node) for node in nodes_of(part, budget=budget, wishes=wishes))
+def options(part: Part, *, budget: Budget, wishes: Wishes, steady: bool = False) -> list[Option]:
+    """Every option of a part that fits the budget by itself and is not beaten by another one; see `option_of`."""
+    found = (option_of(node, steady=steady) for node in nodes_of(part, budget=budget, wishes=wishes))
     return undominated(option for option in found if option.cost.fits(budget))
 
 
@@ -143,15 +150,11 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
     conv = part.operator
     assert isinstance(conv, Conv)
     source, image = part.inputs[0], part.image
-    layers = (as_layer(conv, part.activation),)
-    w = widths(layers, conv.reads(source.type))
-    bits = weight_bits(layers, conv.reads(source.type)) if conv.window.taps else 1
-    binary = w.code == 1 and bits == 1
-    styles = (
-        ("lut",) if binary else CHOICES["multiplier"] if bits * w.code <= PRODUCT_BITS or not budget.dsp else ("dsp",)
-    )
-    most = budget.lut if "lut" in styles else 6 * budget.dsp  # products that could ever fit
+    code, bits = product_bits(conv, source)
     keys = keys_of(part)
+    small = code * bits <= PRODUCT_BITS or not budget.dsp
+    styles = keys["multiplier"] if small else ("dsp",)
+    most = budget.lut if "lut" in styles else 6 * budget.dsp  # products that could ever fit
     simds = chosen("simd", wishes, keys.get("simd", (1,)))
     pes = folds_of(len(conv.weights)) if conv.groups == 1 else keys["pe"]
     for pe in chosen("pe", wishes, pes):
@@ -244,13 +247,18 @@ def passing(part: Part, lanes: int, wishes: Wishes) -> Iterator[Node]:
 LAG = 12  # cycles, about: from a window that is complete to its result
 
 
-def option_of(node: Node) -> Option:
-    """A node with what it costs and how long it takes, as folding reckons; `accel.dataflow.tokens` says exactly."""
+def option_of(node: Node, *, steady: bool = False) -> Option:
+    """A node with what it costs and how long it takes, as folding reckons; `accel.dataflow.tokens` says exactly.
+
+    With ``steady`` the work of an array is the time between frames that follow each other, in which its layers also
+    wait for each other. To the latency of a frame that is in the tail.
+    """
     beats = max(*(s.beats for s in sources(node)), node.sink.beats)
     if isinstance(node, ArrayNode):
         spaced = np.arange(node.source.beats) * SLOW
         tail = int(array_beats(node, spaced)[-1] - spaced[-1])
-        return Option(node, resources(node), max(node.steps, beats), tail, tail)
+        work = max(node.steps, beats, array_interval(node) if steady else 0)
+        return Option(node, resources(node), work, tail, tail)
     cost = resources_of(node)
     if isinstance(node, ConvNode | DepthwiseNode | PoolNode) and (not isinstance(node, PoolNode) or node.overlaps):
         needed, _ = needs(node.window, node.image.height, node.image.width)

@@ -55,6 +55,8 @@ BLOCK_BITS = 9216
 an Artix-7 as the 240 LUTs that such a memory takes."""
 UPSAMPLE = 1 + FETCH + FIFO
 """From an input beat to the first output beat made of it: written to the row, read, through the FIFO."""
+SETTLED = 4
+"""Frames after which one follows another through an array as all later ones do."""
 TOPK = 3
 """From the last input beat to the first output beat: registered, sorted in, copied."""
 
@@ -159,20 +161,52 @@ def serial(ready: np.ndarray, cost: int | np.ndarray = 1, start: int = 0) -> np.
     return np.maximum(np.maximum.accumulate(ready - before), start) + before
 
 
-def array_beats(node: ArrayNode, arrivals: np.ndarray) -> np.ndarray:
-    """Times of the output beats of one frame on an idle array, for input beats at ``arrivals``."""
-    visible, width, free = np.asarray(arrivals, dtype=np.int64) + 1, node.source.lanes, 0
+def array_frame(
+    node: ArrayNode, arrivals: np.ndarray, *, free: int = 0, drained: int = -1
+) -> tuple[np.ndarray, int, int, int]:
+    """One frame through an array whose input beats come at ``arrivals``.
+
+    ``free`` is the first cycle in which a step may be issued, ``drained`` the one in which the frame before left the
+    accumulators. Returns the times of the results of the last layer in registers, the first cycle in which the next
+    frame's input may come, and ``free`` and ``drained`` after this frame.
+    """
+    visible, width, follows = np.asarray(arrivals, dtype=np.int64) + 1, node.source.lanes, 0
     for layer in node.layers:
+        follows = int(visible[-1])
         tiles, rows = node.tiles(layer)
         needed = np.minimum((np.arange(tiles) + 1) * node.simd, layer.inputs)
-        issue = serial(visible[(needed - 1) // width], rows, free)
+        ready = visible[(needed - 1) // width]
+        ready[-1] = max(ready[-1], drained + 1)  # the last steps of a layer overwrite what was not drained
+        issue = serial(ready, rows, free)
         free = int(issue[-1]) + rows
         final = issue[-1] + np.arange(rows) + MULTIPLY + tree_stages(node.simd) + ACCUMULATE
         groups = -(-layer.outputs // node.drain)
-        drained = serial(final[np.arange(groups) * node.drain // node.pe])
-        visible = drained + FETCH + unit_latency(node, layer.activation)
+        leaving = serial(final[np.arange(groups) * node.drain // node.pe])
+        drained = int(leaving[-1])
+        visible = leaving + FETCH + unit_latency(node, layer.activation)
         width = node.drain
-    return repack_beats(visible + FIFO, node.drain, node.sink)
+    return visible, follows, free, drained
+
+
+def array_beats(node: ArrayNode, arrivals: np.ndarray) -> np.ndarray:
+    """Times of the output beats of one frame on an idle array, for input beats at ``arrivals``."""
+    results, *_ = array_frame(node, arrivals)
+    return repack_beats(results + FIFO, node.drain, node.sink)
+
+
+def array_interval(node: ArrayNode) -> int:
+    """Cycles between frames on an array that never waits for input or for room behind it.
+
+    The next frame's input may come when the last layer has all of its own, and at most one frame waits for its steps.
+    """
+    beats = np.arange(node.source.beats)
+    begins, free, before, drained = 0, 0, 0, -1
+    ends: list[int] = []
+    for _ in range(SETTLED):
+        results, follows, freed, drained = array_frame(node, max(begins, before) + beats, free=free, drained=drained)
+        begins, before, free = follows, free, freed
+        ends.append(int(results[-1]))
+    return max(ends[-1] - ends[-2], node.sink.beats)
 
 
 def repack_beats(ready: np.ndarray, width: int, sink: Stream) -> np.ndarray:

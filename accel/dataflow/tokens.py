@@ -176,7 +176,8 @@ def engine() -> ctypes.CDLL:
 def described(link: Link, depth: int) -> str:
     """A link's FIFO, or without one what is behind it, in words."""
     if depth:
-        return f"the FIFO of {depth} from {link.producer or 'the input'} to {link.consumer or 'the output'}"
+        fifo = f"the FIFO of {depth}" if depth < UNBOUNDED else "the unbounded FIFO"
+        return f"{fifo} from {link.producer or 'the input'} to {link.consumer or 'the output'}"
     return link.consumer or "the output"
 
 
