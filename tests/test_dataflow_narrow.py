@@ -84,8 +84,8 @@ def test_the_same_for_every_number(
 
 
 def test_sizes_of_the_multiplier() -> None:
-    sizes = ((25, 18), (18, 25), (26, 18), (25, 19), (26, 19), (29, 20), (4, 4), (1, 30))
-    assert [dsp_parts(*both) for both in sizes] == [1, 1, 2, 2, 4, 4, 0, 0]
+    sizes = ((25, 18), (18, 25), (26, 18), (25, 19), (26, 19), (29, 20), (4, 4), (1, 30), (42, 35), (43, 35), (43, 36))
+    assert [dsp_parts(*both) for both in sizes] == [1, 1, 2, 2, 4, 4, 0, 0, 4, 6, 9]
     assert [signed_bits(*ends) for ends in ((0, 0), (-1, 0), (0, 1), (-128, 127), (-129, 5), (3, 4))] == [
         1, 1, 2, 8, 9, 4,
     ]  # fmt: skip
