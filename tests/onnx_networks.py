@@ -267,7 +267,7 @@ def vector(
     return numbers.reshape(-1, *(1,) * sides)
 
 
-def quantizer(draw: st.DrawFn, net: Network, x: str, *, widest: int = 6, channels: int = 0, sides: int = 0) -> str:
+def quantizer(draw: st.DrawFn, net: Network, x: str, *, widest: int = 10, channels: int = 0, sides: int = 0) -> str:
     """Appends one of the quantizers; ``channels`` allows scales per channel, before the last ``sides`` axes."""
     several = bool(channels) and draw(st.booleans())  # weights can take up different scales only if these are related
     scale = vector(draw, POWERS if several else SCALES, channels, several, sides)
@@ -285,7 +285,7 @@ def quantizer(draw: st.DrawFn, net: Network, x: str, *, widest: int = 6, channel
             lo, hi = bounds(draw(st.integers(2, 6)), signed, draw(st.booleans()))
             q = net.add("Clip", q, np.array(lo, dtype=zero.dtype), np.array(hi, dtype=zero.dtype))
         return net.add("DequantizeLinear", q, scale, zero)
-    bits, signed = draw(st.integers(1, widest)), draw(st.integers(0, 1))
+    bits, signed = draw(st.integers(1, 6) | st.integers(1, widest)), draw(st.integers(0, 1))
     narrow = draw(st.integers(0, 1)) if bits > 1 else 0
     zero = np.float32(draw(st.sampled_from([0.0, 0.0, 1.0, -2.0])))
     mode = draw(st.sampled_from(sorted(ROUNDING)))
@@ -318,7 +318,16 @@ def weights(draw: st.DrawFn, net: Network, inputs: int, outputs: int) -> str:
             return net.add("Transpose", q, perm=[1, 0])
         case "per channel":
             scale = seed.choice([0.25, 0.3, 0.07], (1, outputs)).astype(np.float32)
-    return net.add("Quant", w, scale, 0.0, float(draw(st.integers(2, 8))), signed=1, narrow=0, rounding_mode="ROUND")
+    return net.add(
+        "Quant",
+        w,
+        scale,
+        0.0,
+        float(draw(st.integers(2, 8) | st.integers(9, 16))),
+        signed=1,
+        narrow=0,
+        rounding_mode="ROUND",
+    )
 
 
 def function(draw: st.DrawFn, net: Network, x: str, channels: int, sides: int = 0) -> str:
@@ -368,7 +377,7 @@ def networks(draw: st.DrawFn) -> tuple[Network, str]:
             inputs *= 2
             x = net.add("Reshape", x, np.array([1, -1]))
         case _:
-            x = quantizer(draw, net, x, channels=inputs)
+            x = quantizer(draw, net, x, widest=16, channels=inputs)
     layers = draw(st.integers(1, 3))
     for layer in range(layers):
         outputs = draw(st.integers(1, 5))

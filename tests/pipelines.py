@@ -50,7 +50,7 @@ def random_threshold(name: str, x: Tensor, out: IntType, rng: np.random.Generato
 
 
 def random_requantize(name: str, x: Tensor, out: IntType, rng: np.random.Generator) -> Requantize:
-    """Multipliers of either sign, sometimes one power of two for all."""
+    """Multipliers of either sign, sometimes one power of two for all, sometimes with sums of more than 64 bits."""
     channels, shift = x.shape[-1], int(rng.integers(1, 12))
     bits = int(rng.integers(0, 10))
     multiplier = rng.integers(-(1 << bits), (1 << bits) + 1, channels)
@@ -60,7 +60,15 @@ def random_requantize(name: str, x: Tensor, out: IntType, rng: np.random.Generat
     turns = ()
     if rng.random() < 0.4:
         turns = (rng.integers(x.type.lo - 1, x.type.hi + 2, channels), rng.integers(-(1 << 12), 1 << 12, channels))
-    return Requantize(name, (x.name,), f"{name}.y", multiplier, bias, shift, out, bool(rng.integers(2)), *turns)
+    if rng.random() < 0.2:
+        further = int(rng.integers(40, 60))
+        multiplier, bias, *turns = (each.astype(object) for each in (multiplier, bias, *turns))
+        multiplier, bias, shift = (multiplier << further) + rng.integers(0, 1 << 30), bias << further, shift + further
+    ties, near = bool(rng.integers(2)), int(rng.integers(0, shift)) or None
+    rest = {"turn": turns[0], "above": turns[1]} if turns else {}
+    return Requantize(
+        name, (x.name,), f"{name}.y", multiplier, bias, shift, out, ties, near=near if ties else None, **rest
+    )
 
 
 @st.composite
@@ -74,7 +82,7 @@ def activations(draw: Draw, name: str, x: Tensor) -> Activation | None:
         lo = draw(st.integers(-40, 40))
         return random_threshold(name, x, IntType(lo, lo + draw(st.integers(16, 70))), rng, x.shape[-1])
     if kind == "requantize":
-        return random_requantize(name, x, draw(int_types(8).filter(lambda t: t.step == 1)), rng)
+        return random_requantize(name, x, draw(int_types(16).filter(lambda t: t.step == 1)), rng)
     return None
 
 

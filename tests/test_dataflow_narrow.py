@@ -24,15 +24,17 @@ from accel.graph import Conv, Dense, IntType, Requantize
 from accel.passes import lower
 
 
-def results(narrowed: Narrowed, ends: np.ndarray, ties: np.ndarray, s: np.ndarray) -> np.ndarray:
+def results(narrowed: Narrowed, constants: Constants, s: np.ndarray) -> np.ndarray:
     """What a unit computes of one number for each channel."""
+    ends, ties = constants.ends, constants.ties
     if narrowed.kept is not None:
         half = 1 << (narrowed.kept - 1)
         s = np.clip(s - (narrowed.offset << narrowed.grain), -half, half - 1)
     total = s * narrowed.multiplier + np.where(s >= narrowed.turn, narrowed.upper, narrowed.bias)
     assert narrowed.totals[0] <= total.min() and total.max() <= narrowed.totals[1]
-    shift = narrowed.shift - np.where(narrowed.steep, narrowed.drop, 0)
-    tie = ties & (total & ((1 << shift) - 1) == 0)
+    dropped = np.where(narrowed.steep, narrowed.drop, 0)
+    shift, near = narrowed.shift - dropped, np.maximum(constants.near - dropped, 0)
+    tie = ties & ((total & ((1 << shift) - 1)) >> near == 0)
     quotient = total >> shift
     return np.clip(np.where(tie, quotient & ~1, quotient), *ends)
 
@@ -50,15 +52,15 @@ def numbers(constants: Constants, rng: np.random.Generator, count: int) -> np.nd
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    bits=st.integers(12, 30),
+    bits=st.integers(12, 44),
     steep=st.integers(0, 6),
     width=st.integers(16, 24),
     turned=st.booleans(),
-    ties=st.booleans(),
+    ties=st.sampled_from([None, 0, 3, 9]),
     falling=st.booleans(),
 )
 def test_the_same_for_every_number(
-    *, seed: int, bits: int, steep: int, width: int, turned: bool, ties: bool, falling: bool
+    *, seed: int, bits: int, steep: int, width: int, turned: bool, ties: int | None, falling: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     channels = 6
@@ -70,9 +72,10 @@ def test_the_same_for_every_number(
     if turned:
         turn = rng.integers(-(1 << (width - 2)), 1 << (width - 2), channels)
         above = rng.integers(-(1 << shift), 1 << shift, channels) >> zeros << zeros
-    op = Requantize(
-        "r", ("x",), "y", multiplier * (-1 if falling else 1), bias, shift, IntType(-128, 127), ties, turn, above
-    )
+    if bits > 34:  # sums of 64 bits and more
+        multiplier, bias, above = (each if each is None else each.astype(object) for each in (multiplier, bias, above))
+    rest = IntType(-128, 127), ties is not None, turn, above
+    op = Requantize("r", ("x",), "y", multiplier * (-1 if falling else 1), bias, shift, *rest, near=ties or None)
     start = rng.integers(-(1 << (width - 3)), 1 << (width - 3), channels)
     lo, hi = np.sort(rng.integers(-(1 << (width - 1)), 1 << (width - 1), (2, channels)), axis=0)
     constants = Constants.of(op, lo, hi, start=start)
@@ -80,12 +83,27 @@ def test_the_same_for_every_number(
     for s in numbers(constants, rng, 300):
         expected = op.run(s + start)
         assert constants.run(s).tolist() == expected.tolist()
-        assert results(narrowed, constants.ends, constants.ties, s).tolist() == expected.tolist()
+        assert results(narrowed, constants, s).tolist() == expected.tolist()
+
+
+def test_layers_of_one_unit() -> None:
+    """Of two layers the one with the smaller shift is scaled, beyond 64 bits if it has to be, and rounds as before."""
+    rng = np.random.default_rng(0)
+    out, (lo, hi) = IntType(-128, 127), np.array([[-(1 << 20)] * 2, [1 << 20] * 2])
+    small = Requantize("r", ("x",), "y", np.array([5243, 5243]), np.array([1 << 18] * 2), 19, out, True, near=12)
+    far = 1 << 62
+    large = Requantize("r", ("x",), "y", np.array([far] * 2, dtype=object), np.array([far] * 2, dtype=object), 70, out)
+    each = [Constants.of(op, lo, hi) for op in (small, large)]
+    both = Constants.joined(each)
+    assert (both.multiplier.dtype, both.near.tolist(), both.shift) == (object, [63, 63, 0, 0], 70)
+    for s in numbers(each[0], rng, 100):
+        expected = np.concatenate([op.run(s) for op in (small, large)])
+        assert both.run(np.tile(s, 2)).tolist() == expected.tolist()
 
 
 def test_sizes_of_the_multiplier() -> None:
-    sizes = ((25, 18), (18, 25), (26, 18), (25, 19), (26, 19), (29, 20), (4, 4), (1, 30))
-    assert [dsp_parts(*both) for both in sizes] == [1, 1, 2, 2, 4, 4, 0, 0]
+    sizes = ((25, 18), (18, 25), (26, 18), (25, 19), (26, 19), (29, 20), (4, 4), (1, 30), (42, 35), (43, 35), (43, 36))
+    assert [dsp_parts(*both) for both in sizes] == [1, 1, 2, 2, 4, 4, 0, 0, 4, 6, 9]
     assert [signed_bits(*ends) for ends in ((0, 0), (-1, 0), (0, 1), (-128, 127), (-129, 5), (3, 4))] == [
         1, 1, 2, 8, 9, 4,
     ]  # fmt: skip
@@ -147,7 +165,7 @@ def test_the_references_of_mlperf_tiny(data: Path, name: str, most: int, lone: i
         width = signed_bits(int(lo.min()), int(hi.max()))
         narrowed = narrow(constants, width=width)
         for s in numbers(constants, rng, 20):
-            assert results(narrowed, constants.ends, constants.ties, s).tolist() == op.run(s + start).tolist()
+            assert results(narrowed, constants, s).tolist() == op.run(s + start).tolist()
         bits = signed_bits(int(narrowed.multiplier.min()), int(narrowed.multiplier.max()))
         found += dsp_parts(bits, narrowed.kept or width) == 1
         widest = max(widest, significant_bits(op))

@@ -48,14 +48,23 @@ def test_threshold(thresholds: np.ndarray, falling: np.ndarray, x: np.ndarray, o
 
 
 @settings(max_examples=60, deadline=None)
-@given(integers(2), integers(2), integers(9, 2), st.integers(0, 6), st.booleans())
-def test_requantize(m: np.ndarray, b: np.ndarray, x: np.ndarray, shift: int, ties: bool) -> None:
-    ties = ties and shift > 0
+@given(
+    m=integers(2), b=integers(2), x=integers(9, 2), shift=st.integers(0, 6),
+    ties=st.booleans(), near=st.integers(0, 5), wide=st.booleans(),
+)  # fmt: skip
+def test_requantize(
+    *, m: np.ndarray, b: np.ndarray, x: np.ndarray, shift: int, ties: bool, near: int, wide: bool
+) -> None:
+    ties, near = ties and shift > 0, near if ties and near < shift else 0
     out = IntType(-20, 20)
-    y = Requantize("r", ("x",), "y", m, b, shift, out, ties).run(x)
+    if wide:  # Python's integers, as far from zero as one likes
+        m, b, shift, near = m.astype(object) << 60, b.astype(object) << 60, shift + 60, near and near + 60
+    op = Requantize("r", ("x",), "y", m, b, shift, out, ties, near=near or None)
+    y = op.run(x)
+    assert op.infer(Tensor("x", (2,), IntType(-99, 99))).type == out and y.dtype == np.int64
     for (_, c), v, result in zip(np.ndindex(x.shape), x.ravel(), y.ravel(), strict=True):
         quotient, rest = divmod(int(v) * int(m[c]) + int(b[c]), 2**shift)
-        if ties and rest == 0 and quotient % 2:
+        if ties and rest < 2**near and quotient % 2:
             quotient -= 1
         assert result == min(max(quotient, out.lo), out.hi)
 
@@ -148,6 +157,11 @@ ONES = np.ones((2, 3), dtype=np.int64)
             Requantize("r", ("x",), "y", ONES[0], ONES[0], 0, I4, True),
             X,
             "r: shift must be non-negative (positive with ties to even), not 0",
+        ),
+        (
+            Requantize("r", ("x",), "y", ONES[0], ONES[0], 4, I4, True, near=4),
+            X,
+            "r: near must be a number of bits below shift, with ties to even, not 4",
         ),
         (Table("t", ("x",), "y", ONES, I4, I4), X, "t: a table of 3 values for i4 cannot follow i4"),
         (

@@ -72,6 +72,17 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "graph.npz").read_bytes()
 
 
+def test_integers_of_any_width(tmp_path: Path) -> None:
+    wide = [np.array([number], dtype=object) for number in (-(2**50), 2**80)]
+    op = Requantize("r", ("x",), "y", *wide, 80, IntType(-9, 9), True, near=60)
+    graph = Graph("g", Tensor("x", (1,), IntType(-(2**30), 2**30)), "y", (op,))
+    save(graph, tmp_path / "graph.npz")
+    again = load(tmp_path / "graph.npz")
+    assert again.digest() == graph.digest() != replace(graph, operators=(replace(op, near=61),)).digest()
+    x = np.array([[-(2**30)], [2**30], [-7], [-(2**11)]])
+    assert again.run(x).tolist() == graph.run(x).tolist() == [[2], [0], [0], [1]]
+
+
 def test_digest_tells_graphs_apart() -> None:
     """The value is written down, as it must be the same on every machine and in every later version."""
     graph = example()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accel.graph import Activation, IntType, Requantize
 from accel.graph.steps import Clip, FixedPoint, Linear, Round, rationals
 from accel.passes.breakpoints import Breakpoints, breakpoints
-from accel.passes.multiply_shift import multiply_shift, turned
+from accel.passes.multiply_shift import multiply_shift, nearly_even, turned
 
 
 def outputs(steps: Breakpoints, x: np.ndarray) -> np.ndarray:
@@ -87,6 +87,28 @@ def test_real_requantizers_are_met(lines: list[tuple[Fraction, Fraction]], bits:
         assert (op.run(np.repeat(x[:, None], len(lines), axis=1)) == original).all()
 
 
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(2, 400), st.integers(1, 9), st.integers(-40, 40)), min_size=1, max_size=3),
+    st.integers(9, 12),
+    st.booleans(),
+)
+def test_ties_are_nearly_met(lines: list[tuple[int, int, int]], bits: int, falling: bool) -> None:
+    """Half is rounded to even with any ratio, by an exact multiplier or by one that is near enough."""
+    out = IntType.of(width=bits, signed=True)
+    scale = rationals([Fraction(-q if falling else q, p) for p, q, _ in lines])
+    steps = Linear(scale, rationals([Fraction(offset, 4) for *_, offset in lines])), Round("HALF_EVEN")
+    line = Activation("a", ("x",), "y", (*steps, Clip(rationals([out.lo]), rationals([out.hi]))), out)
+    lo, hi = np.full(len(lines), -3000), np.full(len(lines), 2800)
+    points = breakpoints(line, lo, hi)
+    found = multiply_shift(points, most_bits=48, wide=True) or nearly_even(points, most_bits=48)
+    assert found is not None
+    rounding = found.ties_to_even, None, None, found.near
+    op = Requantize("r", ("x",), "y", found.multiplier, found.bias, found.shift, out, *rounding)
+    x = np.repeat(np.arange(-3000, 2801)[:, None], len(lines), axis=1)
+    assert (op.run(x) == line.run(x)).all()
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(
@@ -155,3 +177,5 @@ def test_what_is_no_line_has_no_constants() -> None:
     assert multiply_shift(single([0], -100, 100, IntType.bipolar())) is None  # levels two apart
     wide = single([0, 10, 20], -(2**40), 2**40, out)
     assert multiply_shift(wide) is None  # sums would not fit 64 bits
+    found = multiply_shift(wide, wide=True)
+    assert found is not None and found.width < 9 and found.multiplier.dtype == np.int64  # but these do

@@ -67,17 +67,17 @@ def pipelines(draw: Draw) -> Pipeline:
     """One to three arrays of one to three layers, tables and thresholds between them, at times ArgMax at the end."""
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     size, lane = st.integers(1, 14), st.sampled_from([1, 2, 4, 4, 3])
-    x = Tensor("x", (draw(size),), draw(int_types(8)))
+    x = Tensor("x", (draw(size),), draw(int_types(16)))
     start, operators, nodes = x, list[Operator](), list[Node]()
     source = Stream(x.size, x.type, draw(lane))
 
     for n in range(draw(st.integers(1, 2))):
         layers = list[Layer]()
-        weight_type = draw(int_types(12))
+        weight_type = draw(int_types(16))
         for i in range(draw(st.integers(1, 3))):
             name = f"n{n}l{i}"
             if draw(st.booleans()):
-                weight_type = draw(int_types(12))
+                weight_type = draw(int_types(16))
             dense = Dense(
                 f"{name}d", (x.name,), f"{name}a", values_of(weight_type, rng, (draw(size), x.size)), weight_type
             )
@@ -92,7 +92,7 @@ def pipelines(draw: Draw) -> Pipeline:
                 out = IntType(lo, lo + draw(st.integers(16, 70)))
                 activation = random_threshold(f"{name}t", x, out, rng, x.size)
             elif kind == "requantize":
-                out = draw(int_types(8).filter(lambda t: t.step == 1))
+                out = draw(int_types(16).filter(lambda t: t.step == 1))
                 activation = random_requantize(f"{name}r", x, out, rng)
             if activation is not None:
                 operators.append(activation)

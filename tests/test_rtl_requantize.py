@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from amaranth.sim import Simulator, SimulatorContext
@@ -28,6 +30,20 @@ def test_numbers_that_pass(turned: bool, ties: bool) -> None:
     pass_through(function(rng, kind, channels, turned=turned, ties=ties), kind, rng)
 
 
+@pytest.mark.parametrize("lo", [-(1 << 9), -(1 << 33)])
+def test_ties_that_are_nearly_met(lo: int) -> None:
+    """Halves of 100 and 50,000 to even, by multipliers that are no exact ratio; of products of 70 bits as well."""
+    scale, multiplier, shift, near = (100, 41943, 22, 16) if lo > -(1 << 20) else (50_000, 2814749767, 47, 32)
+    kind, out = IntType(lo, -lo - 1), IntType(-(1 << 15), (1 << 15) - 1)
+    constants = [np.full(2, number, dtype=object) for number in (multiplier, (1 << shift | 1 << near) // 2)]
+    op = Requantize("r", ("x",), "y", *constants, shift, out, True, near=near)
+    ties = np.arange(-(1 << 15), 1 << 15) * scale + scale // 2
+    near_by = np.clip(np.concatenate([ties, ties - 1, ties + 1]), kind.lo, kind.hi)[:, None]
+    expected = [min(max(round(Fraction(v, scale)), out.lo), out.hi) for v in near_by[:, 0].tolist()]
+    assert op.run(np.repeat(near_by, 2, axis=1)).tolist() == [[v, v] for v in expected]
+    pass_through(op, kind, np.random.default_rng(0), near_by.ravel())
+
+
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("offset", [0, 5 << 16])
 @pytest.mark.parametrize("zeros", [0, 3])
@@ -48,15 +64,19 @@ def test_operands_of_one_dsp(zeros: int, offset: int, turned: bool) -> None:
     pass_through(op, kind, rng)
 
 
-def pass_through(op: Requantize, kind: IntType, rng: np.random.Generator) -> None:
+def pass_through(op: Requantize, kind: IntType, rng: np.random.Generator, chosen: np.ndarray | None = None) -> None:
+    """Numbers out of ``chosen``, or some from around the middle of the result."""
     channels, lanes = len(op.bias), 4
     dut = Activate("r", op, kind=kind, sink=op.out, lanes=lanes)
     beats = 20 * dut.phases
     x = rng.integers(kind.lo, kind.hi + 1, (beats, lanes))
     x[0], x[1] = kind.lo, kind.hi
-    middle = -(op.bias // op.multiplier)
-    near = rng.integers(-300, 300, (beats * lanes // 2 // channels, channels)) * ((1 << op.shift) // op.multiplier // 2)
-    x.reshape(-1, channels)[-len(near) :] = np.clip(middle + near, kind.lo, kind.hi)
+    if chosen is None:
+        middle, half = -(op.bias // op.multiplier), (1 << op.shift) // op.multiplier // 2
+        near = rng.integers(-300, 300, (beats * lanes // 2 // channels, channels)) * half
+        x.reshape(-1, channels)[-len(near) :] = np.clip(middle + near, kind.lo, kind.hi)
+    else:
+        x[2:] = rng.choice(chosen, (beats - 2, lanes))
     if op.turn is not None:  # its neighbours, in the channel that they concern
         frame = x.reshape(-1, channels)
         for row, offset in enumerate((-1, 0, 1), 2):

@@ -53,7 +53,7 @@ def convs(draw: Draw, *, bipolar: bool = False) -> Pipeline:
     groups, n, each = draw(st.sampled_from([1, 1, 1, 2, 3])), draw(st.integers(1, 4)), draw(st.integers(1, 7))
     n = draw(st.integers(1, 40)) if bipolar else n
     image = replace(image, channels=groups * n)
-    types = st.just(IntType.bipolar()) if bipolar else int_types(8)
+    types = st.just(IntType.bipolar()) if bipolar else int_types(16)
     x = Tensor("x", (image.height, image.width, image.channels), draw(types))
     kind = draw(types)
     weights = values_of(kind, rng, (groups * each, *window.kernel, n))
@@ -83,8 +83,8 @@ def depthwises(draw: Draw) -> Pipeline:
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     channels = draw(st.integers(1, 6))
     image = replace(image, channels=channels)
-    x = Tensor("x", (image.height, image.width, channels), draw(int_types(8)))
-    kind = draw(int_types(8))
+    x = Tensor("x", (image.height, image.width, channels), draw(int_types(16)))
+    kind = draw(int_types(16))
     pad = draw(st.sampled_from([0, 0, x.type.lo, x.type.hi, 1, -3]))
     weights = values_of(kind, rng, (channels, *window.kernel, 1))
     conv = Conv("c", ("x",), "a", weights, kind, window, channels, pad)
@@ -116,7 +116,7 @@ def pools(draw: Draw) -> Pipeline:
         window = Window((image.height, image.width))
     channels = draw(st.integers(1, 6))
     image = replace(image, channels=channels)
-    x = Tensor("x", (image.height, image.width, channels), draw(int_types(8)))
+    x = Tensor("x", (image.height, image.width, channels), draw(int_types(16)))
     (top, left, bottom, right), (eh, ew) = window.pads, window.extent
     if draw(st.booleans()) and max(top, bottom) < eh and max(left, right) < ew:
         pool: MaxPool | SumPool = MaxPool("p", ("x",), "a", window)

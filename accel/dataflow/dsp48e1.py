@@ -12,7 +12,9 @@ def dsp_parts(one: int, other: int) -> int:
     small, large = sorted((one, other))
     if small + large < LEAST_PRODUCT or small <= 1:
         return 0
-    return -(-(large - 1) // (WIDE - 1)) * -(-(small - 1) // (NARROW - 1))
+    # what is cut off the large operand goes into the narrow port, so that products can be chained
+    cut = -(-max(large - WIDE, 0) // (NARROW - 1))
+    return (1 + cut) * -(-(small - 1) // (NARROW - 1))
 
 
 def side_by_side(bits: int, x: int, *, unsigned: bool) -> tuple[int, int]:

@@ -15,7 +15,7 @@ Both are decided by the constants themselves, and what is clamped is shown to ch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,8 +27,9 @@ from accel.graph import Requantize
 class Constants:
     """``clip((x * multiplier + bias) >> shift)`` of numbers ``lo..hi``; ``upper`` is the bias from ``turn`` on.
 
-    All but the shift are int64 of shape (C,), ``ends`` (the type's lowest and highest, for each channel) of (2, C);
-    ``ties`` says which channels round half to even.
+    All but the shift are of shape (C,), ``ends`` (the type's lowest and highest, for each channel) of (2, C). They are
+    int64; where sums do not fit that, multipliers and biases are Python's integers (dtype object). ``ties`` says which
+    channels round half to even, and ``near`` how many lowest bits of a sum do not count for that.
     """
 
     multiplier: np.ndarray
@@ -39,6 +40,7 @@ class Constants:
     hi: np.ndarray
     ends: np.ndarray
     ties: np.ndarray
+    near: np.ndarray
     shift: int
 
     @classmethod
@@ -46,32 +48,42 @@ class Constants:
         cls, op: Requantize, lo: np.ndarray, hi: np.ndarray, *, step: int = 1, start: np.ndarray | int = 0
     ) -> Constants:
         """Those of ``op`` for numbers ``s`` of ``lo..hi`` that mean ``x = step * s + start``, all of shape (C,)."""
-        multiplier, bias = (np.asarray(v, dtype=np.int64) for v in (op.multiplier, op.bias))
+        multiplier, bias = (np.asarray(v, dtype=object) for v in (op.multiplier, op.bias))
         start = np.broadcast_to(start, lo.shape)
         bias = bias + multiplier * start
         upper = bias if op.above is None else bias + op.above
         # x reaches the turn where s reaches this
         turn = hi + 1 if op.turn is None else np.clip(-((start - op.turn) // step), lo, hi + 1)
         ends = np.array([np.full(len(lo), end) for end in (op.out.lo, op.out.hi)])
-        ties = np.full(len(lo), op.ties_to_even)
-        return cls(multiplier * step, bias, upper, turn, lo, hi, ends, ties, op.shift)
+        ties, near = (np.full(len(lo), each) for each in (op.ties_to_even, op.near or 0))
+        return cls(multiplier * step, bias, upper, turn, lo, hi, ends, ties, near, op.shift).fitted()
 
     @classmethod
     def joined(cls, parts: Sequence[Constants]) -> Constants:
         """The channels of all, one after another, with the largest shift."""
         shift = max(part.shift for part in parts)
         scaled = {
-            name: np.concatenate([getattr(part, name) << (shift - part.shift) for part in parts])
+            name: np.concatenate([getattr(part, name).astype(object) << (shift - part.shift) for part in parts])
             for name in ("multiplier", "bias", "upper")
         }
         rest = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ("turn", "lo", "hi", "ties")}
-        return cls(**scaled, **rest, ends=np.concatenate([p.ends for p in parts], axis=1), shift=shift)
+        near = np.concatenate([scaled_near(part.near, shift - part.shift) for part in parts])
+        ends = np.concatenate([part.ends for part in parts], axis=1)
+        return cls(**scaled, **rest, ends=ends, near=near, shift=shift).fitted()
+
+    def fitted(self) -> Constants:
+        """With multipliers and biases of 64 bits, if all sums fit these."""
+        most = np.maximum(abs(self.lo), abs(self.hi)).max() + 1
+        factors, biases = (abs(self.multiplier).max(), np.maximum(abs(self.bias), abs(self.upper)).max())
+        if int(most) * int(factors) + int(biases) >= 1 << 62:
+            return self
+        return replace(self, **{name: getattr(self, name).astype(np.int64) for name in ("multiplier", "bias", "upper")})
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The results of one number for each channel."""
         total = x * self.multiplier + np.where(x >= self.turn, self.upper, self.bias)
         quotient = total >> self.shift
-        tie = self.ties & (total & ((1 << self.shift) - 1) == 0)
+        tie = self.ties & ((total & ((1 << self.shift) - 1)) >> self.near == 0)
         return np.clip(np.where(tie, quotient & ~1, quotient), *self.ends)
 
 
@@ -116,6 +128,11 @@ def narrow(constants: Constants, *, width: int) -> Narrowed:
     totals = [multiplier * end + each for end in (lo, hi) for each in (bias, upper)]
     bounds = min(int(t.min()) for t in totals), max(int(t.max()) for t in totals)
     return Narrowed(multiplier, bias, upper, turn, constants.shift, drop, steep, kept, grain, offset, bounds)
+
+
+def scaled_near(near: np.ndarray, by: int) -> np.ndarray:
+    """The bits that do not count for a tie once a sum has ``by`` more lowest bits, or fewer; none where it is exact."""
+    return np.where(near > 0, np.maximum(near + by, 0), 0)
 
 
 def signed_bits(lo: int, hi: int) -> int:

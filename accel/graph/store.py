@@ -79,7 +79,9 @@ def _operator_out(op: Operator, arrays: dict[str, np.ndarray]) -> dict[str, Any]
     result: dict[str, Any] = {"kind": type(op).__name__}
     for each in fields(op):  # type: ignore[arg-type]
         value = getattr(op, each.name)
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and value.dtype == object:
+            value = {"integers": [f"{int(v):x}" for v in value]}
+        elif isinstance(value, np.ndarray):
             key = f"a{len(arrays)}"
             arrays[key] = value.astype(_narrowest(value))
             value = {"array": key}
@@ -99,6 +101,8 @@ def _operator_in(structure: dict[str, Any], file: Any) -> Operator:
         if isinstance(value, dict) and "array" in value:
             array = file[value["array"]]
             value = array if array.dtype == bool else array.astype(np.int64)
+        elif isinstance(value, dict) and "integers" in value:
+            value = np.array([int(v, 16) for v in value["integers"]], dtype=object)
         elif each.type == "IntType":
             value = IntType(*value)
         elif each.type == "Window":

@@ -31,6 +31,10 @@ class Breakpoints:
 
 def breakpoints(activation: Activation, lo: np.ndarray, hi: np.ndarray) -> Breakpoints:
     """The breakpoints of each channel, exactly. ``lo`` and ``hi``, of shape (C,), are the reachable inputs."""
+    if activation.channels == 1 and len(lo) > 1:  # one function, of which each channel reaches a part
+        whole = breakpoints(activation, lo.min(keepdims=True), hi.max(keepdims=True))
+        points = np.clip(whole.points, lo[:, None], hi[:, None] + 1)
+        return Breakpoints(points, lo, hi, np.broadcast_to(whole.falling, lo.shape), activation.out)
     steps = activation.out.levels - 1
     falling = np.broadcast_to(activation.falling, lo.shape)
     points = np.empty((len(lo), steps), dtype=np.int64)

@@ -8,9 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from accel.graph import Activation, Add, Conv, Dense, Graph, GraphError, Operator, Requantize, Table, Threshold
+from accel.graph.steps import Round
 from accel.passes.arrange import ACCUMULATORS, arrange, exchange
 from accel.passes.breakpoints import Breakpoints, breakpoints
-from accel.passes.multiply_shift import MOST_BITS, MultiplyShift, multiply_shift, turned
+from accel.passes.multiply_shift import (
+    MOST_BITS,
+    WIDEST_BITS,
+    MultiplyShift,
+    multiply_shift,
+    nearly_even,
+    turned,
+)
 from accel.passes.residual import Meeting, digits
 
 MULTIPLIER_COST = 4  # additions that are worth a DSP48E1
@@ -25,6 +33,7 @@ def lower(
     table_levels: int = 256,
     most_table_levels: int = 65536,
     multiplier_bits: int = MOST_BITS,
+    most_multiplier_bits: int = WIDEST_BITS,
 ) -> Graph:
     """The same graph, arranged for hardware, with each Activation replaced by whichever of these comes first:
 
@@ -33,12 +42,16 @@ def lower(
     2. Threshold, for outputs of at most ``threshold_levels``;
     3. Requantize, where multipliers of ``multiplier_bits`` have the same breakpoints on every reachable accumulator;
     4. Threshold, for outputs of at most ``most_threshold_levels``;
-    5. Table, where neither Dense nor Conv comes before, of at most ``most_table_levels`` in all.
+    5. Table, where neither Dense nor Conv comes before, of at most ``most_table_levels`` in all;
+    6. Requantize, with multipliers of ``most_multiplier_bits``, sums of any width, or ties to even that are nearly met.
 
     An Add that only such an activation reads gets the narrowest multipliers with which the two together are the same.
     Raises GraphError for an activation that is none of these.
     """
-    limits = Limits(threshold_levels, most_threshold_levels, table_levels, most_table_levels, multiplier_bits)
+    limits = Limits(
+        *(threshold_levels, most_threshold_levels, table_levels, most_table_levels),
+        *(multiplier_bits, most_multiplier_bits),
+    )
     graph = arrange(graph)
     lowering = _Lowering(graph, limits)
     changes: dict[str, tuple[Operator, ...]] = {}
@@ -57,6 +70,7 @@ class Limits:
     table_levels: int
     most_table_levels: int
     multiplier_bits: int
+    most_multiplier_bits: int
 
 
 class _Lowering:
@@ -71,20 +85,36 @@ class _Lowering:
         at_border = not isinstance(before, ACCUMULATORS)
         if at_border and op.channels == 1 and x.type.levels <= limits.table_levels:
             return (self.table(op),)
-        if op.out.levels * (x.shape[-1] if self.by_channel(op) else 1) <= MOST_POINTS:
-            for new in (self.sum(op), self.single(op)):
-                if new is not None:
-                    return new
+        steps = None
+        if op.out.levels * self.functions(op) <= MOST_POINTS:
+            if (new := self.sum(op)) is not None:
+                return new
+            steps = self.steps(op)
+            if (new := self.single(op, steps)) is not None:
+                return new
         if not isinstance(before, (Conv, Dense)) and op.channels * x.type.levels <= limits.most_table_levels:
             return (self.table(op),)
+        if steps is not None and (new := self.last(op, steps)) is not None:
+            return new
         raise GraphError(
             f"{op.name}: an activation from {x.type} to {op.out} has too many levels for thresholds or a table, and is "
-            f"not a multiplication by at most {limits.multiplier_bits} bits; quantize its output to at most "
-            f"{limits.most_threshold_levels} levels"
+            f"not a multiplication by at most {limits.most_multiplier_bits} bits; quantize its output to at most "
+            f"{limits.most_threshold_levels} levels, or with a scale that is a power of two times that of its input"
         )
 
-    def by_channel(self, op: Activation) -> bool:
-        return op.channels > 1 or isinstance(self.producers.get(op.inputs[0]), (Conv, Dense))
+    def functions(self, op: Activation) -> int:
+        """One, or as many as there are channels, where these differ or reach different inputs."""
+        several = op.channels > 1 or isinstance(self.producers.get(op.inputs[0]), (Conv, Dense))
+        return self.graph.tensors[op.inputs[0]].shape[-1] if several else 1
+
+    def steps(self, op: Activation) -> Breakpoints:
+        """The breakpoints on all inputs that are reached."""
+        x, before = self.graph.tensors[op.inputs[0]], self.producers.get(op.inputs[0])
+        lo, hi = (np.full(self.functions(op), end) for end in (x.type.lo, x.type.hi))
+        if isinstance(before, (Conv, Dense)):
+            source = self.graph.tensors[before.inputs[0]].type
+            lo, hi = before.minima(source), before.maxima(source)
+        return breakpoints(op, lo, hi)
 
     def sum(self, op: Activation) -> tuple[Operator, ...] | None:
         """An Add with least multipliers and its activation, or one whose multipliers leave no more than a shift."""
@@ -110,23 +140,28 @@ class _Lowering:
             return best[1], self.requantize(op, best[2])
         return narrowest if op.out.levels <= self.limits.most_threshold_levels else None
 
-    def single(self, op: Activation) -> tuple[Operator, ...] | None:
+    def single(self, op: Activation, steps: Breakpoints) -> tuple[Operator, ...] | None:
         """A Threshold or a Requantize."""
-        x, before = self.graph.tensors[op.inputs[0]], self.producers.get(op.inputs[0])
-        lo, hi = (np.full(x.shape[-1] if self.by_channel(op) else 1, end) for end in (x.type.lo, x.type.hi))
-        if isinstance(before, (Conv, Dense)):
-            source = self.graph.tensors[before.inputs[0]].type
-            lo, hi = before.minima(source), before.maxima(source)
-        steps = breakpoints(op, lo, hi)
         if op.out.levels > self.limits.threshold_levels:
-            found = multiply_shift(steps, most_bits=self.limits.multiplier_bits)
-            turn = op.turn
-            if found is None and turn is not None:
-                turn = np.broadcast_to(turn, steps.lo.shape)
-                found = turned(steps, turn, most_bits=self.limits.multiplier_bits)
+            found = self.line(op, steps, self.limits.multiplier_bits)
             if found is not None:
                 return (self.requantize(op, found),)
         return (self.threshold(op, steps),) if op.out.levels <= self.limits.most_threshold_levels else None
+
+    def last(self, op: Activation, steps: Breakpoints) -> tuple[Operator, ...] | None:
+        """A Requantize that costs more: of wide multipliers or sums, or with ties that are nearly met."""
+        bits = self.limits.most_multiplier_bits
+        found = self.line(op, steps, bits, wide=True)
+        if found is None and any(isinstance(step, Round) and step.mode == "HALF_EVEN" for step in op.steps):
+            found = nearly_even(steps, most_bits=bits)
+        return None if found is None else (self.requantize(op, found),)
+
+    def line(self, op: Activation, steps: Breakpoints, bits: int, *, wide: bool = False) -> MultiplyShift | None:
+        """The constants of one straight line or, where the activation has a turn, of two."""
+        found = multiply_shift(steps, most_bits=bits, wide=wide)
+        if found is None and (turn := op.turn) is not None:
+            found = turned(steps, np.broadcast_to(turn, steps.lo.shape), most_bits=bits, wide=wide)
+        return found
 
     def each(self, op: Activation, *arrays: np.ndarray) -> list[np.ndarray]:
         """Arrays of one function or of each channel as those of each channel."""
@@ -138,8 +173,10 @@ class _Lowering:
         return Threshold(op.name, op.inputs, op.output, points, falling, op.out)
 
     def requantize(self, op: Activation, found: MultiplyShift) -> Requantize:
-        m, b, *turn = self.each(op, *(each for each in found.constants if each is not None))
-        return Requantize(op.name, op.inputs, op.output, m, b, found.shift, op.out, found.ties_to_even, *turn)
+        m, b, *rest = self.each(op, *(each for each in found.constants if each is not None))
+        turn, above = rest or (None, None)
+        rounding = found.ties_to_even, turn, above, found.near
+        return Requantize(op.name, op.inputs, op.output, m, b, found.shift, op.out, *rounding)
 
     def table(self, op: Activation) -> Table:
         source = self.graph.tensors[op.inputs[0]].type

@@ -14,7 +14,7 @@ from accel.dataflow.narrow import Constants, narrow, signed_bits
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import unit, unit_latency_alone
 from accel.graph import GraphError, IntType, Requantize, Threshold
-from accel.rtl.constants import RequantizeImage, ThresholdImage, upright
+from accel.rtl.constants import RequantizeImage, ThresholdImage, upright, whole
 from accel.rtl.plan import Code
 from accel.rtl.requantize import RequantizeUnit
 from accel.rtl.streams import element, flip_sign
@@ -71,15 +71,10 @@ class ActivationPlan:
 
     def requantization(self, function: Requantize) -> RequantizeImage:
         """Multipliers and biases of the numbers themselves, made narrow."""
-        multiplier, bias = (np.asarray(v, dtype=object) for v in (function.multiplier, function.bias))
-        upper = bias if function.above is None else bias + function.above
-        ends = np.concatenate([multiplier * end + b for end in (self.kind.lo, self.kind.hi) for b in (bias, upper)])
-        if max(abs(int(end)) for end in ends) >= 1 << 62:
-            raise GraphError(f"{function.name}: products of more than 62 bits")
         lo, hi = (np.full(self.channels, end) for end in (self.kind.lo, self.kind.hi))
         width = signed_bits(self.kind.lo, self.kind.hi)
         narrowed = narrow(Constants.of(function, lo, hi), width=width)
-        return RequantizeImage.of(narrowed, lambda values, fill=0: values.astype(np.int64)[self.channel], [function])
+        return RequantizeImage.of(narrowed, lambda values, fill=0: whole(values)[self.channel], [function])
 
     def images(self) -> dict[str, list[int]]:
         """The memories of the unit by name, a number a word."""

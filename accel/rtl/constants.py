@@ -73,6 +73,11 @@ class ThresholdImage:
         return words
 
 
+def whole(values: np.ndarray) -> np.ndarray:
+    """The values as int64, unless they are Python's integers already."""
+    return values if values.dtype == object else values.astype(np.int64)
+
+
 class Arrange(Protocol):
     """Puts the constants of all channels, shape (C,), where the unit has them: shape (groups, lanes)."""
 

@@ -17,7 +17,7 @@ from accel.dataflow.narrow import Constants, narrow, signed_bits
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import PARALLEL_LEVELS, search_bits
 from accel.graph import GraphError, IntType, Requantize, Threshold
-from accel.rtl.constants import RequantizeImage, ThresholdImage, pack, upright
+from accel.rtl.constants import RequantizeImage, ThresholdImage, pack, upright, whole
 
 
 @dataclass(frozen=True)
@@ -190,10 +190,10 @@ class Plan:
 
     def grouped(self, values: list[np.ndarray | None], fill: int) -> np.ndarray:
         """Constants of each layer's neurons, shape (M, n), as rows of a group each: shape (groups, drain, n)."""
-        columns = next(v.shape[1] for v in values if v is not None)
+        columns, kind = next((v.shape[1], v.dtype) for v in values if v is not None)
         parts = []
         for n, v in zip(self.neurons, values, strict=True):
-            part = np.full((self.groups(n) * self.drain, columns), fill, dtype=np.int64)
+            part = np.full((self.groups(n) * self.drain, columns), fill, dtype=kind)
             if v is not None:
                 part[: n.outputs] = v
             parts.append(part)
@@ -227,21 +227,14 @@ class Plan:
         layers = [(i, n, n.activation) for i, n in enumerate(self.neurons) if isinstance(n.activation, Requantize)]
         if not layers:
             return None
-        shift = max(a.shift for _, _, a in layers)
         constants = []
-        for _, n, a in layers:
-            reach = max(int(np.abs(bound).max()) for bound in n.sums) * n.code.step + int(np.abs(n.constant).max())
-            above = np.zeros_like(a.bias) if a.above is None else a.above
-            largest = int(np.abs(a.multiplier).max()) * reach + int((np.abs(a.bias) + np.abs(above)).max())
-            if largest << (shift - a.shift) >= 1 << 62:
-                raise GraphError(f"{a.name}: products of more than 62 bits")
-            constants.append(Constants.of(a, *n.sums, step=n.code.step, start=n.constant))
+        constants = [Constants.of(a, *n.sums, step=n.code.step, start=n.constant) for _, n, a in layers]
         narrowed = narrow(Constants.joined(constants), width=self.width)
         ends = np.cumsum([n.outputs for _, n, _ in layers])[:-1]
 
         def rows(values: np.ndarray, fill: int = 0) -> np.ndarray:
             columns: list[np.ndarray | None] = [None] * len(self.neurons)
-            for (i, _, _), part in zip(layers, np.split(values.astype(np.int64), ends), strict=True):
+            for (i, _, _), part in zip(layers, np.split(whole(values), ends), strict=True):
                 columns[i] = part[:, None]
             return self.grouped(columns, fill)[..., 0]
 

@@ -6,14 +6,44 @@ They are used as threshold units are: ``address`` in one cycle, ``x`` in the nex
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+import numpy as np
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.graph import IntType
+from accel.dataflow.narrow import scaled_near
+from accel.graph import IntType, Requantize
 from accel.rtl.constants import RequantizeImage
 from accel.rtl.plan import Code, Plan
 from accel.rtl.rom import rom
+
+
+@dataclass(frozen=True)
+class Function:
+    """What becomes of a sum: a type to clip to, and whether ties go to even, for which ``near`` bits do not count."""
+
+    out: IntType
+    ties_to_even: bool
+    near: int
+
+    @classmethod
+    def of(cls, op: Requantize, shift: int) -> Function:
+        """That of ``op`` where its sums have come to be shifted by ``shift``."""
+        return cls(op.out, op.ties_to_even, op.near or 0).dropped(op.shift - shift)
+
+    def dropped(self, bits: int) -> Function:
+        """The same of sums with so many lowest bits less, or more."""
+        return replace(self, near=int(scaled_near(np.array(self.near), -bits)))
+
+    def result(self, total: Signal, shift: int) -> Value:
+        """The code of the clipped quotient."""
+        quotient: Value = total >> shift
+        if self.ties_to_even:
+            tie = total[min(self.near, len(total) - 1) : min(shift, len(total))] == 0
+            quotient = Cat(quotient[0] & ~tie, quotient[1:]).as_signed()
+        return clip_code(quotient, self.out)
 
 
 class RequantizeUnit(wiring.Component):
@@ -48,8 +78,9 @@ class RequantizeUnit(wiring.Component):
             return word[places[name] :].word_select(lane, fields[name][1]).as_signed()
 
         # functions that differ between layers are all computed and one is chosen: there are hardly ever two
-        functions = list(dict.fromkeys((a.out, a.ties_to_even) for a in image.layers if a is not None))
-        which: Value = Array(functions.index((a.out, a.ties_to_even)) if a else 0 for a in image.layers)[self.layer]
+        of_layers = [None if a is None else Function.of(a, image.shift) for a in image.layers]
+        functions = list(dict.fromkeys(f for f in of_layers if f is not None))
+        which: Value = Array(0 if f is None else functions.index(f) for f in of_layers)[self.layer]
         if len(functions) > 1:
             which = late(m, "which", which, 4)
 
@@ -82,23 +113,17 @@ class RequantizeUnit(wiring.Component):
                 product = Signal(signed(len(x) + shift), name=f"product{lane}", reset_less=True)
                 m.d.sync += product.eq(x << shift)
             m.d.sync += total.eq(product + bias1)
-            results = [self.result(total, out, ties, image.shift) for out, ties in functions]
+            results = [function.result(total, image.shift) for function in functions]
             if image.steep is not None:
                 steep = late(m, f"steep{lane}", constant("steep", lane)[0], 3)
-                smaller = [self.result(total, out, ties, image.shift - image.drop) for out, ties in functions]
+                smaller = [
+                    function.dropped(image.drop).result(total, image.shift - image.drop) for function in functions
+                ]
                 results = [Mux(steep, small, large) for small, large in zip(smaller, results, strict=True)]
             y = Signal(self.bits, name=f"y{lane}", reset_less=True)
             m.d.sync += y.eq(results[0] if len(results) == 1 else Array(results)[which])
             m.d.comb += self.y[lane].eq(y)
         return m
-
-    def result(self, total: Signal, out: IntType, ties_to_even: bool, shift: int) -> Value:
-        """The code of the clipped quotient."""
-        quotient: Value = total >> shift
-        if ties_to_even:
-            tie = total[: min(shift, len(total))] == 0
-            quotient = Cat(quotient[0] & ~tie, quotient[1:]).as_signed()
-        return clip_code(quotient, out)
 
 
 def late(m: Module, name: str, value: Value, cycles: int) -> Value:
