@@ -162,3 +162,8 @@ def test_nothing_of_one_machine() -> None:
             continue
         found = pattern.search(path.read_text(errors="replace"))
         assert found is None, f"{path.relative_to(ROOT)}: {found[0]}"
+
+
+def test_no_merge_was_left_half_done() -> None:
+    marks = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [path.name for path in TRACKED if path.is_file() and marks.search(path.read_bytes())] == []
