@@ -227,7 +227,6 @@ class Plan:
         layers = [(i, n, n.activation) for i, n in enumerate(self.neurons) if isinstance(n.activation, Requantize)]
         if not layers:
             return None
-        constants = []
         constants = [Constants.of(a, *n.sums, step=n.code.step, start=n.constant) for _, n, a in layers]
         narrowed = narrow(Constants.joined(constants), width=self.width)
         ends = np.cumsum([n.outputs for _, n, _ in layers])[:-1]
