@@ -126,9 +126,10 @@ def test_run_leaves_a_board_that_anything_can_talk_to(
 ) -> None:
     process, port, pty = board
     with serial.Serial(pty, timeout=30) as line:
-        assert line.read_until(b"m-ready\r\n").endswith(b"m-init-done\r\nm-ready\r\n")
         line.write(b"hash%")
         said = line.read_until(b"m-ready\r\n").decode()
+        if "m-init-done" in said:  # unless pyserial, which throws away what is there as it opens a port, was too late
+            said = line.read_until(b"m-ready\r\n").decode()
     manifest = json.loads((out / "model/manifest.json").read_text())
     assert f"m-hash-[{manifest['hash']}]" in said
     url = f"socket://127.0.0.1:{port}"
