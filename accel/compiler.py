@@ -95,9 +95,7 @@ def compile_model(
     progress("lowering activations to thresholds, multipliers and tables")
     graph = lower(graph)
     progress(f"folding {len(graph.operators)} operators into {budget.name}")
-    # of a graph's operators hardly any makes more than one link, repacks included
-    inner = budget.less(face_cost(len(graph.operators) + 2))
-    built = build(graph, budget=inner, objective=objective, rate=rate, pins=pins)
+    built = build(graph, budget=budget, objective=objective, rate=rate, pins=pins, around=face_cost)
     progress("writing Verilog")
     digest = hash_of(built.pipeline, memory)
     verilog = to_verilog(accelerator(built.pipeline, hash_value=int(digest, 16), memory=memory), TOP)

@@ -6,7 +6,7 @@ Chains of dense layers share arrays (`accel.dataflow.folding`); networks of imag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from accel.dataflow.assemble import assemble
@@ -54,6 +54,14 @@ class Built:
         return replace(sum(self.costs + self.fifos, start=Cost()), cycles=self.latency)
 
 
+Around = Callable[[int], Cost]
+
+
+def nothing_around(links: int) -> Cost:
+    """A pipeline by itself."""
+    return Cost()
+
+
 def pipeline(
     graph: Graph, *, budget: Budget, objective: str = "latency", pins: Pins | Pinned | None = None
 ) -> Pipeline:
@@ -68,14 +76,18 @@ def build(
     objective: str = "latency",
     rate: int | None = None,
     pins: Pins | Pinned | None = None,
+    around: Around = nothing_around,
 ) -> Built:
     """Fold a lowered graph.
 
     The objective is ``latency`` of a frame, or ``area``: the least that takes a frame every ``rate`` cycles. ``pins``
-    fix choices by operator, or whatever a file of them does (`accel.dataflow.pins`). Raises `GraphError` for operators
-    that no hardware node computes, `FoldingError` when nothing fits the budget or keeps the rate, `DeadlockError` when
-    pinned FIFOs are too small for the pipeline to go on.
+    fix choices by operator, or whatever a file of them does (`accel.dataflow.pins`). ``around`` says what is taken
+    of the budget around a pipeline of so many links. Raises `GraphError` for operators that no hardware node
+    computes, `FoldingError` when nothing fits the budget or keeps the rate, `DeadlockError` when pinned FIFOs are
+    too small for the pipeline to go on.
     """
+    # of a graph's operators hardly any makes more than one link, repacks included
+    inner = budget.less(around(len(graph.operators) + 2))
     if objective not in OBJECTIVES:
         raise GraphError(f"graph {graph.name}: the objective must be {' or '.join(OBJECTIVES)}, not {objective!r}")
     if (objective == "area") != (rate is not None):
@@ -89,7 +101,7 @@ def build(
         types = [graph.tensors[name] for name in names]
         streams = [Stream(tensor.size, tensor.type, 1) for tensor in types]
         streams[0] = Stream(streams[0].elements, streams[0].type, input_lanes(graph.input.type))
-        folding = fold(graph.name, items, streams, budget=budget.for_arrays, pins=pinned.nodes)
+        folding = fold(graph.name, items, streams, budget=inner.for_arrays, pins=pinned.nodes)
         latency = streams[0].beats + sum(cost.cycles for cost in folding.costs)
         found = Pipeline(graph, folding.nodes)
         if pinned.fifos:
@@ -98,22 +110,31 @@ def build(
         return Built(found, folding.costs, folding.binding, latency, measure(found).interval)
     some = parts(graph)
     check(some, pinned)
-    return build_network(graph, some, budget=budget, rate=rate, pins=pinned)
+    return build_network(graph, some, budget=budget, inner=inner, around=around, rate=rate, pins=pinned)
 
 
-def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: int | None, pins: Pinned) -> Built:
+def build_network(
+    graph: Graph,
+    some: Sequence[Part],
+    *,
+    budget: Budget,
+    inner: Budget,
+    around: Around,
+    rate: int | None,
+    pins: Pinned,
+) -> Built:
     """Fold what is no chain of dense layers, and size its FIFOs.
 
-    What these and the repacks take is known only afterwards; if it is more than was kept for them, folding has to do
-    with as much less. Likewise only then is known how long parts wait for each other; if it is too long for the rate,
-    the slowest have to be faster by as much.
+    What these, the repacks and all ``around`` take is known only afterwards, and ``inner`` is what is thought to be
+    left for the parts; if it was too much, folding has to do with as much less. Likewise only then is known how
+    long parts wait for each other; if it is too long for the rate, the slowest have to be faster by as much.
     """
     lanes = input_lanes(graph.input.type)
     beats = -(-graph.input.size // lanes)
     if rate is not None and beats > rate:
         raise FoldingError(f"{graph.name}: cannot take a frame every {rate} cycles; its input alone takes {beats}")
-    left = budget.less(Cost(lut=min(KEPT * len(some), budget.lut // 100)))
-    wide = all_options(some, budget=budget, pins=pins.nodes, steady=rate is not None)
+    left = inner.less(Cost(lut=min(KEPT * len(some), inner.lut // 100)))
+    wide = all_options(some, budget=inner, pins=pins.nodes, steady=rate is not None)
     work = rate  # cycles a frame that a part may take
     reached: list[int] = []  # cycles between frames of what fits the budget and is too slow
 
@@ -128,22 +149,23 @@ def build_network(graph: Graph, some: Sequence[Part], *, budget: Budget, rate: i
         except FoldingError:
             if number:
                 break  # what was too much the last time says why
-            left = budget  # nothing was to be kept, or what does not fit is said of the whole budget
+            left = inner  # nothing was to be kept, or what does not fit is said of the whole budget
             chosen = fold_within(left)
         nodes = [option.node for option in chosen.options]
         found = assemble(graph, some, nodes, lanes=lanes, output_lanes=OUTPUT_LANES)
         sized = size(found, pins=depths(found, pins), rate=rate)
         built = finished(sized)
         slow = rate is not None and built.interval > rate
-        if built.total.fits(budget):
+        taken = built.total + around(len(built.pipeline.links))
+        if taken.fits(budget):
             if not slow:
                 return replace(built, binding=chosen.binding())
             reached.append(built.interval)
         if rate is not None and slow:
             work = max(option.work for option in chosen.options) * rate // built.interval
-        over = {r: max(getattr(built.total, r) - getattr(budget, r), 0) for r in RESOURCES}
+        over = {r: max(getattr(taken, r) - getattr(budget, r), 0) for r in RESOURCES}
         # a little more than is missing, or each try misses by as little as the one before
-        less = {r: more and more + getattr(budget, r) // MARGIN for r, more in over.items()}
+        less = {r: more and more + getattr(inner, r) // MARGIN for r, more in over.items()}
         left = replace(left, **{r: max(getattr(left, r) - more, 0) for r, more in less.items()})
     if reached:
         raise FoldingError(
