@@ -41,9 +41,9 @@ class Widths:
 
     ``code``: inputs; ``accumulator``; ``plain``: outputs without activation, to which a constant is added if they are
     ``biased``; ``multiplier`` (0 also where it is a shift), ``bias`` and ``total`` of requantization, with a second
-    bias and a comparator where it is ``turned``; ``steps``:
-    thresholds that are compared with at once; ``search``: bits that are searched for. ``weight`` holds the weights of
-    all layers and zero.
+    bias and a comparator where it is ``turned``; ``common``: bits of the multiplier that are the same in all channels
+    of each of several layers; ``steps``: thresholds that are compared with at once; ``search``: bits that are searched
+    for. ``weight`` holds the weights of all layers and zero.
     """
 
     code: int
@@ -58,6 +58,7 @@ class Widths:
     weight: IntType
     bipolar: bool
     turned: bool = False
+    common: int = 0
     operand: int = 0
     offset: int = 0
     grain: int = 0
@@ -96,7 +97,7 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
 
     accumulator_bits = signed_bits(lo, hi)
     multiplier = bias = total = operand = offset = grain = 0
-    steep = False
+    steep, common = False, 0
     if affine:
         narrowed = narrow(Constants.joined(affine), width=accumulator_bits)
         if not is_shift(narrowed.multiplier):
@@ -104,6 +105,11 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
         biases = (narrowed.bias, narrowed.upper)
         bias = signed_bits(min(int(b.min()) for b in biases), max(int(b.max()) for b in biases))
         total, steep = signed_bits(*narrowed.totals), bool(narrowed.drop)
+        ends = np.cumsum([len(each.multiplier) for each in affine])[:-1]
+        if len(affine) > 1 and multiplier:
+            of_layers = np.split(narrowed.multiplier, ends)
+            differing = np.bitwise_or.reduce([np.bitwise_or.reduce(each ^ each[0]) for each in of_layers])
+            common = multiplier - (int(differing) & ((1 << multiplier) - 1)).bit_count()
         operand = narrowed.kept or accumulator_bits
         if narrowed.kept and narrowed.offset.any():
             offset, grain = signed_bits(int(narrowed.offset.min()), int(narrowed.offset.max())), narrowed.grain
@@ -121,6 +127,7 @@ def widths(layers: tuple[Layer, ...], source: IntType) -> Widths:
         weight=IntType(min(0, *(t.lo for t in types)), max(0, *(t.hi for t in types))),
         bipolar=all(t.is_bipolar for t in types),
         turned=any(isinstance(a, Requantize) and a.turn is not None for a in (layer.activation for layer in layers)),
+        common=common,
         operand=operand,
         offset=offset,
         grain=grain,
@@ -313,7 +320,9 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
         total += Cost(0, one.lut * lanes, one.ff * lanes, one.bram36 * lanes)
         total += Cost(lut=lanes * w.accumulator, ff=lanes * 2 * w.accumulator)
     if w.bias:
-        total += rom_cost(lanes * (w.multiplier + w.bias + w.offset + w.steep), groups)
+        # what is the same in all lanes is stored once
+        own = w.multiplier - w.common + w.bias + w.offset + w.steep
+        total += rom_cost(w.common + lanes * own, groups)
         parts = dsp_parts(w.multiplier, w.operand)
         # a lone DSP48E1 adds the bias to its product by itself
         adder = 0 if parts == 1 else w.total
