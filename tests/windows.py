@@ -117,8 +117,7 @@ def pools(draw: Draw) -> Pipeline:
     channels = draw(st.integers(1, 6))
     image = replace(image, channels=channels)
     x = Tensor("x", (image.height, image.width, channels), draw(int_types(16)))
-    (top, left, bottom, right), (eh, ew) = window.pads, window.extent
-    if draw(st.booleans()) and max(top, bottom) < eh and max(left, right) < ew:
+    if draw(st.booleans()) and window.sees_everywhere(image.height, image.width):
         pool: MaxPool | SumPool = MaxPool("p", ("x",), "a", window)
     else:
         pool = SumPool("p", ("x",), "a", window, draw(st.sampled_from([0, 0, x.type.lo, x.type.hi, 5, -3])))
