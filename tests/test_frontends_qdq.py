@@ -12,7 +12,7 @@ import pytest
 import tflite_networks
 from tflite_networks import Reference
 
-from accel.frontends import load
+from accel.frontends import FrontendError, load
 from accel.graph import Add, Concat, Conv, Dense, Graph, MaxPool, Operator, Requantize, SumPool, Threshold
 from accel.graph.graph import content
 from accel.graph.head import Head
@@ -174,10 +174,12 @@ class Pair:
         return y
 
     def softmax(self, x: Both) -> tuple[bytes, str]:
-        """Both files' ends: ONNX's has no quantizer behind it."""
+        """Both files' ends."""
         y = self.tflite.tensor((1, *x.shape), self.kind, 1 / 256, self.lowest)
         self.tflite.outputs = [self.tflite.op("SOFTMAX", [x.number], y, Beta=1.0)]
-        return self.tflite.content(), self.onnx.add("Softmax", x.name, axis=1)
+        scale, lowest = np.float32(1 / 256), np.dtype(self.kind).type(self.lowest)
+        q = self.onnx.add("QuantizeLinear", self.onnx.add("Softmax", x.name, axis=1), scale, lowest)
+        return self.tflite.content(), self.onnx.add("DequantizeLinear", q, scale, lowest)
 
 
 def ordered(graph: Graph) -> Graph:
@@ -248,7 +250,7 @@ def test_one_network_in_two_formats(tmp_path: Path, build: Callable[[Pair], Both
         file, output = pair.softmax(build(pair))
         (tmp_path / "a.tflite").write_bytes(file)
         tflite = load(tmp_path / "a.tflite", name="a")
-        onnx = load(pair.onnx.save(tmp_path / "a.onnx", output), name="a", head="softmax_int8")
+        onnx = load(pair.onnx.save(tmp_path / "a.onnx", output), name="a")
         one, other = ordered(lower(tflite)), ordered(lower(onnx))
         assert [type(op) for op in one.operators] == NETWORKS[build]
         assert_same(one, other)
@@ -265,6 +267,15 @@ def test_one_network_in_two_formats(tmp_path: Path, build: Callable[[Pair], Both
             expected = reference.tensor(reference.output["index"]).astype(int) - pair.lowest - 128
             assert Head.of(other).softmax(scores) == expected.tolist()
         assert len(np.unique(tensors[0][-1])) > 20  # they do not all saturate
+
+
+def test_other_quantizers_behind_a_softmax_are_refused(tmp_path: Path) -> None:
+    pair = Pair(1, 6, 6, 2, kind="int8")
+    shares = pair.onnx.add("Softmax", branched(pair).name, axis=1)
+    q = pair.onnx.add("QuantizeLinear", shares, np.float32(1 / 255), np.int8(-128))
+    file = pair.onnx.save(tmp_path / "a.onnx", pair.onnx.add("DequantizeLinear", q, np.float32(1 / 255), np.int8(-128)))
+    with pytest.raises(FrontendError, match=r"QuantizeLinear.*other numbers than TFLite's, 8 bits of a scale of 1/256"):
+        load(file)
 
 
 def test_halves_differ_by_specification(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from accel.frontends.builder import WIDEST, Builder, arguments, operand, per_axi
 from accel.frontends.elementwise import Values, reciprocal
 from accel.frontends.errors import RefusalError
 from accel.frontends.onnx_file import Node
-from accel.frontends.values import ONE, ZERO, Constant, Stream, Value, broadcast
+from accel.frontends.values import ONE, ZERO, Constant, Headed, Stream, Value, broadcast
 from accel.graph import IntType
 from accel.graph.steps import ROUNDING, Clip, Linear, Round, Sign, Step, evaluate, rationals
 
+SHARE = Fraction(1, 256)  # of a probability that TFLite's softmax tells apart
 ALIASES = {"ROUND": "HALF_EVEN", "ROUND_TO_ZERO": "DOWN"}
 
 
@@ -166,6 +167,8 @@ def quantize_linear(builder: Builder, node: Node, values: Values) -> Value:
             f"makes integers of type {kind}", "quantize to INT8, UINT8, INT16 or UINT16, with a zero point"
         )
     levels = IntType.of(width=8 * kind.itemsize, signed=kind.kind == "i")
+    if isinstance(x, Headed) and x.head == "softmax":
+        return _shares(x, operand(scale_, Constant, "scale"), zero_, levels)
     scale, zero = _parameters(node, x, scale_, zero_)
     if zero.size > 1:
         zero = Stream.channelwise(x, zero) if isinstance(x, Stream) else zero
@@ -173,9 +176,23 @@ def quantize_linear(builder: Builder, node: Node, values: Values) -> Value:
     return quantize(builder, node.name, x, scale=positive(scale), zero=ZERO, steps=steps, levels=levels)
 
 
+def _shares(x: Headed, scale: Constant, zero: Value | None, levels: IntType) -> Headed:
+    """Quantized probabilities, which are taken as TFLite's kernel computes them: 256 levels from the lowest on."""
+    lowest = Fraction(0) if zero is None else operand(zero, Constant, "zero point").scalar("zero point")
+    if scale.scalar("scale") != SHARE or lowest != levels.lo or levels.levels != 256:
+        raise RefusalError(
+            "quantizes what a Softmax gives to other numbers than TFLite's, 8 bits of a scale of 1/256 from the lowest "
+            "on",
+            "quantize to these, or not at all",
+        )
+    return Headed(x.scores, "softmax_int8")
+
+
 def dequantize_linear(builder: Builder, node: Node, values: Values) -> Value:
     """``(x - zero) * scale``."""
     x, scale_, zero_ = arguments(values, 2, 3)
+    if isinstance(x, Headed) and x.head == "softmax_int8":
+        return x  # a head says by itself what its numbers stand for
     scale, zero = _parameters(node, x, scale_, zero_)
     positive(scale)
     if isinstance(x, Constant) and x.is_integer and all(z.denominator == 1 for z in zero.flat):
