@@ -171,12 +171,11 @@ def implement(target: Target, say: Callable[[str], None], *, seeds: int, allow_t
     record = target.out_dir / "steps" / "bitstream.json"
     record.unlink(missing_ok=True)
     device = Device.of(target.board.device)
-    constraints = next(path for path in target.gateware_dir.iterdir() if path.suffix in (".xdc", ".lpf"))
     files: dict[str, Any] = {
         "verilog": [target.gateware_dir / "soc.v"],
         "top": "soc",
         "device": device,
-        "constraints": constraints.read_text(),
+        "constraints": (target.gateware_dir / f"soc{device.constraints_suffix}").read_text(),
         "out_dir": target.bitstream_dir,
         "allow_timing_fail": allow_timing_fail,
         "say": say,

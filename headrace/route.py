@@ -39,15 +39,15 @@ def main(
     folder = target.out_dir / "alone"
     with runner.locked():
         runner.run(flow.compile_step(target))
-        clock_hz = mhz * 1e6
+        clock_hz, device = mhz * 1e6, Device.of(target.board.device)
         verilog = generate_alone(
             folder, board=target.board, accelerator=target.model_dir / "accelerator.v", clock_hz=clock_hz
         )
         report = implement(
             [verilog],
             top=TOP,
-            device=Device.of(target.board.device),
-            constraints=next(path for path in folder.iterdir() if path.suffix in (".xdc", ".lpf")).read_text(),
+            device=device,
+            constraints=(folder / f"{TOP}{device.constraints_suffix}").read_text(),
             clock_hz=clock_hz,
             out_dir=folder / "routing",
             seeds=seeds,

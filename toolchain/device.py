@@ -46,6 +46,11 @@ class Device:
         raise DeviceError(f"{part}: not a part that is known here, such as xc7a100tcsg324-1 or LFE5U-85F-6BG381C")
 
     @property
+    def constraints_suffix(self) -> str:
+        """What the names of constraint files for it end in."""
+        return ".xdc" if self.family == "xc7" else ".lpf"
+
+    @property
     def ecp5_options(self) -> list[str]:
         """What nextpnr-ecp5 is told."""
         return [

@@ -72,7 +72,7 @@ def implement(
             say=say,
             processes=processes,
         )
-        write_whole(out_dir / f"{top}.{'xdc' if device.family == 'xc7' else 'lpf'}", constraints)
+        write_whole(out_dir / f"{top}{device.constraints_suffix}", constraints)
         netlist = json.loads((out_dir / "synthesis" / f"{top}.json").read_text())
         structure, contents = memories.split(netlist)
         names = timing.aliases(netlist, top)
