@@ -51,8 +51,12 @@ class Dataset:
     name: str
     classes: int
     samples: tuple[Sample, ...]
-    labelled: bool = True
     golden: tuple[tuple[str, ...], ...] | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the class of every sample is known."""
+        return all(sample.label != NO_LABEL for sample in self.samples)
 
     @cached_property
     def digest(self) -> str:
@@ -163,4 +167,4 @@ def random_inputs(manifest: Manifest, count: int = 5) -> Dataset:
         drawn = np.asarray(kind.lo + kind.step * rng.integers(0, kind.levels, size))
     numbers = drawn.astype(wire_type(manifest))
     samples = tuple(Sample(f"random{i}", row.tobytes(), NO_LABEL) for i, row in enumerate(numbers))
-    return Dataset("random", 1, samples, labelled=False)
+    return Dataset("random", 1, samples)

@@ -72,7 +72,7 @@ def choose_samples(target: Target, mode: str, samples: str | None) -> bench.Data
 
     Neither time nor equality with the reference depends on what samples mean; only accuracy does.
     """
-    golden = target.entry.golden
+    golden = target.entry.golden if mode == "accuracy" else None
     if samples is not None and samples not in target.entry.datasets:
         return bench.load_folder(Path(samples), golden=golden)
     try:
