@@ -129,6 +129,15 @@ def dense_only(first: str = "one") -> Graph:
     return net.graph("dense", net.dense(net.dense("x", first, 12), "two", 5, active=False))
 
 
+def refused(graph: Graph, file: Path, wrong: dict[str, str]) -> None:
+    """Each text as the file of pins is an error that begins with the file's name and the message."""
+    for text, message in wrong.items():
+        file.write_text(text)
+        with pytest.raises(GraphError) as caught:
+            build(graph, budget=ROOM, pins=read(file))
+        assert str(caught.value).startswith(f"{file}: {message}"), str(caught.value)
+
+
 def test_wrong_pins_say_where_and_what_would_do(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     fifo = "FIFO from a to b"
@@ -164,11 +173,7 @@ def test_wrong_pins_say_where_and_what_would_do(tmp_path: Path) -> None:
         "more: 1": "must have the keys nodes and fifos, and no others",
         "nodes: {": "is no YAML: ",
     }
-    for text, message in wrong.items():
-        file.write_text(text)
-        with pytest.raises(GraphError) as caught:
-            build(residual(), budget=ROOM, pins=read(file))
-        assert str(caught.value).startswith(f"{file}: {message}"), str(caught.value)
+    refused(residual(), file, wrong)
     with pytest.raises(GraphError, match="cannot be read: No such file"):
         read(tmp_path / "missing.yaml")
     of_chains = {
@@ -180,11 +185,7 @@ def test_wrong_pins_say_where_and_what_would_do(tmp_path: Path) -> None:
         "nodes: {one: {lanes: 4, array: a}}": "one: array is no choice here: with the objective area, or where",
         "nodes: {one: {lanes: 4.0}}": "one: lanes must be an integer from 1 to 65535, not 4.0",
     }
-    for text, message in of_chains.items():
-        file.write_text(text)
-        with pytest.raises(GraphError) as caught:
-            build(dense_only(), budget=ROOM, pins=read(file))
-        assert str(caught.value).startswith(f"{file}: {message}"), str(caught.value)
+    refused(dense_only(), file, of_chains)
 
 
 def test_what_compares_bits_has_no_choice_of_multipliers() -> None:
