@@ -1,7 +1,7 @@
 """The programs of the open flows as one small script: each notes its command line and writes files of the right shape.
 
 Settings are read from ``settings.json`` beside the script: ``mhz`` by seed (0: no legal placement), ``slow``, the seeds
-that wait to be killed, ``kill``, seeds that kill themselves.
+that wait to be killed, ``kill``, seeds that kill themselves, ``python``, whether nextpnr-himbaechel runs scripts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def after(option):
 if arguments in (["--version"], ["-V"]):
     print("Yosys 0.60" if name == "yosys" else name + " version 1.2.3")
 elif arguments == ["--help"]:
-    print("--report arg" if name == "nextpnr-himbaechel" else "--chipdb arg")
+    python = " --pre-place arg" if settings.get("python") else ""
+    print("--report arg" + python if name == "nextpnr-himbaechel" else "--chipdb arg")
 elif name == "yosys":
     script = Path(arguments[1]).read_text()
     source = "".join(Path(path).read_text() for path in re.findall(r'read_verilog -sv "(.*)"', script))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -113,6 +115,40 @@ def test_large_designs_get_the_static_placer(tools: MockTools, tmp_path: Path) -
     tools.forget()
     build(tmp_path, source=f"// takes {LARGE_LUT + 1}", seeds=[1])
     assert tools.calls[1][-2:] == ["--placer", "static"]
+
+
+def test_large_cells_are_placed_first(tools: MockTools, tmp_path: Path) -> None:
+    lines: list[str] = []
+    build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
+    without = "this nextpnr was built without Python, so it places block RAMs and DSP48E1 as it likes"
+    assert f"place and route: {without}" in lines and "--pre-place" not in tools.calls[1]
+    tools.set(python=True)
+    programs._offers.cache_clear()
+    grid = tmp_path / "bin/data/artix7/xc7a100t/tilegrid.json"
+    build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
+    assert f"place and route: no {grid}, so nextpnr places block RAMs and DSP48E1 as it likes" in lines
+    tools.forget()
+    grid.parent.mkdir()
+    grid.write_text('{"BRAM_L_X6Y0": {"grid_x": 19, "grid_y": 207, "sites": {"RAMB36_X0Y0": "RAMBFIFO36E1"}}}')
+    build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
+    assert any(re.fullmatch(r"place and route: 1 block RAMs and DSP48E1 placed, \d+ s", line) for line in lines)
+    assert [call[0] for call in tools.calls] == ["nextpnr-himbaechel", "fasm2frames", "xc7frames2bit"]
+    assert tools.calls[0][-2:] == ["--pre-place", "../places.py"]
+    script = tmp_path / "out/places.py"
+    cells = {"rom": SimpleNamespace(setAttr=lambda *said: attributes.append(said))}
+    attributes: list[tuple[str, str]] = []
+    exec(script.read_text(), {"ctx": SimpleNamespace(cells=cells)})
+    assert attributes == [("BEL", "X19Y207/RAMB18_X0Y0.RAMB18E1")]
+    written = script.stat().st_mtime_ns
+    tools.forget()
+    build(tmp_path, source="wire a; // holds 1011", seeds=[1])  # nothing is done again
+    build(tmp_path, source="wire a; // holds 1110", seeds=[1])  # nor for other contents
+    assert script.stat().st_mtime_ns == written and tools.calls[0][0] == "yosys"
+    assert "nextpnr-himbaechel" not in [call[0] for call in tools.calls]
+    grid.write_text("{}")
+    build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
+    none = "place and route: 1 groups of block RAMs 1 tiles high have room for 0; nextpnr places them as it likes"
+    assert none in lines and "--pre-place" not in tools.calls[-3]
 
 
 def test_the_best_seed_is_kept_and_nothing_is_done_twice(tools: MockTools, tmp_path: Path) -> None:
@@ -289,6 +325,9 @@ def check_blink(tmp_path: Path, device: Device, constraints: str, magic: bytes) 
     assert not fresh.patched
     sync = bytes.fromhex("aa995566" if device.family == "xc7" else "ffffbdb3")  # before it: names and time of the build
     bits, again = (Path(report.bitstream).read_bytes().partition(sync)[2] for report in (patched, fresh))
+    if device.family == "xc7":
+        placed = (tmp_path / "first/out/places.py").is_file()
+        assert placed == (programs.xc7(device).variant == "himbaechel" and programs.xc7(device).scripts)
     assert len(bits) > 100_000 and bits == again and bits != old.partition(sync)[2]
 
 

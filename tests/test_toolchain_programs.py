@@ -105,7 +105,7 @@ def test_himbaechel_is_preferred_and_links_start_the_programs(bare: Path, monkey
     yosys.find.cache_clear()
     try:
         tools = programs.xc7(ARTY)
-        assert (tools.variant, tools.reports) == ("himbaechel", True)
+        assert (tools.variant, tools.reports, tools.scripts) == ("himbaechel", True, False)
         (mock.folder / "nextpnr-himbaechel").unlink()
         tools = programs.xc7(ARTY)
         assert (tools.variant, tools.reports) == ("xilinx", False)

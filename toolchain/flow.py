@@ -14,13 +14,14 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from toolchain import memories, programs, timing, yosys
+from toolchain import macros, memories, programs, timing, yosys
 from toolchain.device import Device
 from toolchain.implementation import ImplementationError, ImplementationReport, SeedResult, check_timing, speeds
 from toolchain.process import Processes, ToolError
 from toolchain.project import Project, key_of, write_whole
-from toolchain.seeds import Design, Seeds
+from toolchain.seeds import SCRIPT, Design, Seeds
 
 _FLOWS = {"xc7": "openxc7", "ecp5": "openecp5"}
 
@@ -76,9 +77,10 @@ def implement(
         netlist = json.loads((out_dir / "synthesis" / f"{top}.json").read_text())
         structure, contents = memories.split(netlist)
         names = timing.aliases(netlist, top)
+        places = place(netlist, top=top, structure=structure, device=device, tools=tools, out_dir=out_dir, say=say)
         del netlist  # large, and not needed any more
         lut, extra = synthesis.total.lut, tuple(nextpnr_options)
-        design = Design(structure, contents, names, lut, constraints, clock_hz, extra)
+        design = Design(structure, contents, names, lut, constraints, places, clock_hz, extra)
         routes = Seeds(_FLOWS[device.family], top, device, out_dir, tools, design, say, processes)
         results = routes.sweep(numbers, jobs or os.cpu_count() or 1)
         best = _best(results, static_helps=tools.variant == "himbaechel")
@@ -180,6 +182,52 @@ def synthesize(
         f"{report.seconds:.0f} s"
     )
     return report
+
+
+def place(
+    netlist: dict[str, Any],
+    *,
+    top: str,
+    structure: str,
+    device: Device,
+    tools: programs.Tools,
+    out_dir: Path,
+    say: Callable[[str], None],
+) -> str:
+    """The script in OUT_DIR/places.py that places block RAMs and DSP48E1 for nextpnr; nothing where it takes none.
+
+    The one that is there is taken if it is of the same ``structure`` (`memories.split`) and part.
+    """
+    if tools.variant != "himbaechel" or tools.database is None:
+        return ""
+    if not tools.scripts:
+        say("place and route: this nextpnr was built without Python, so it places block RAMs and DSP48E1 as it likes")
+        return ""
+    script = out_dir / SCRIPT
+    tilegrid = tools.database / programs.fabric(device) / "tilegrid.json"
+    if not tilegrid.is_file():
+        say(f"place and route: no {tilegrid}, so nextpnr places block RAMs and DSP48E1 as it likes")
+        return ""
+    first = f"# {key_of(structure, tilegrid.read_bytes(), macros.VERSION)}\n"
+    if script.is_file() and script.read_text().startswith(first):
+        return script.read_text()
+    start = time.monotonic()
+    try:
+        found = macros.floorplan(netlist, top=top, tilegrid=tilegrid)
+    except macros.NoRoomError as error:
+        say(f"place and route: {error}; nextpnr places them as it likes")
+        return ""
+    say(f"place and route: {len(found)} block RAMs and DSP48E1 placed, {time.monotonic() - start:.0f} s")
+    lines = [f"    {json.dumps(cell)}: {json.dumps(bel)}," for cell, bel in sorted(found.items())]
+    text = "\n".join([f"{first}PLACES = {{", *lines, "}", _SCRIPT])
+    write_whole(script, text)
+    return text
+
+
+_SCRIPT = """\
+for cell, bel in PLACES.items():
+    ctx.cells[cell].setAttr("BEL", bel)  # nextpnr's own name for its design
+"""
 
 
 def _best(results: Sequence[SeedResult], *, static_helps: bool) -> SeedResult:

@@ -71,7 +71,7 @@ class Tools:
     """All that one flow calls. ``programs`` by the name that the flow calls them; ``options`` are nextpnr's own for it.
 
     For the 7-series, ``variant`` is xilinx or himbaechel, ``chipdb`` the chip database, ``database`` Project X-Ray's of
-    the part's family. ``reports`` tells whether nextpnr writes a report in JSON.
+    the part's family. ``reports`` tells whether nextpnr writes a report in JSON, ``scripts`` whether it runs Python.
     """
 
     programs: dict[str, Program]
@@ -79,6 +79,7 @@ class Tools:
     chipdb: Path | None = None
     database: Path | None = None
     reports: bool = True
+    scripts: bool = False
     versions: dict[str, str] = field(default_factory=dict)
 
     def links(self, folder: Path) -> None:
@@ -178,23 +179,28 @@ def xc7(device: Device) -> Tools:
             variant,
             chips,
             database(device, Path(nextpnr.command[0])),
-            _writes_reports(nextpnr.command[0]),
+            _offers(nextpnr.command[0], "--report"),
+            _offers(nextpnr.command[0], "--pre-place"),
             {p.name: p.version for p in programs if p.version != "unknown"},
         )
     raise MissingError(f"no nextpnr for {device.part}: {'; '.join(reasons)}; {GET_OPENXC7}")
 
 
 @cache
-def _writes_reports(nextpnr: str) -> bool:
+def _offers(nextpnr: str, option: str) -> bool:
     said = subprocess.run([nextpnr, "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    return "--report" in said.stdout + said.stderr
+    return option in said.stdout + said.stderr
+
+
+def fabric(device: Device) -> str:
+    """The die that is in a 7-series part, which may be sold as a smaller one."""
+    return {"xc7a35t": "xc7a50t", "xc7a15t": "xc7a50t", "xc7a75t": "xc7a100t"}.get(device.die, device.die)
 
 
 def chipdb(device: Device, variant: str, nextpnr: Path) -> Path:
     """The chip database of a part for one of the two programs, whose formats differ. Raises `MissingError`."""
     if variant == "himbaechel":
-        die = {"xc7a35t": "xc7a50t", "xc7a15t": "xc7a50t", "xc7a75t": "xc7a100t"}.get(device.die, device.die)
-        names = [f"chipdb-{die}.bin"]
+        names = [f"chipdb-{fabric(device)}.bin"]
     else:
         names = [f"{device.die}{device.package}.bin", f"{device.part}.bin", f"{device.die}.bin"]
     named = os.environ.get("CHIPDB")

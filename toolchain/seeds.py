@@ -20,6 +20,7 @@ from toolchain.project import Project, key_of, write_whole
 
 # Above this many LUTs nextpnr-himbaechel's default placer may not find places for carry chains; its static one does.
 LARGE_LUT = 8000
+SCRIPT = "places.py"
 HEARTBEAT_SECONDS = 30.0
 
 
@@ -27,7 +28,8 @@ HEARTBEAT_SECONDS = 30.0
 class Design:
     """A synthesized design: ``structure`` and ``contents`` as of `memories.split`, ``names`` as of `timing.aliases`.
 
-    ``constraints`` is their text, ``lut`` the number of LUTs, ``clock_hz`` what unconstrained clocks have to reach.
+    ``constraints`` is their text, ``places`` that of the Python script in `SCRIPT` which places the large cells, or
+    nothing, ``lut`` the number of LUTs, ``clock_hz`` what unconstrained clocks have to reach.
     """
 
     structure: str
@@ -35,6 +37,7 @@ class Design:
     names: dict[str, str]
     lut: int
     constraints: str
+    places: str
     clock_hz: float
     nextpnr_options: tuple[str, ...]
 
@@ -79,6 +82,8 @@ class Seeds:
             options += ["--router", "router2"]
             if self.tools.variant == "himbaechel" and self.design.lut > LARGE_LUT:
                 options += ["--placer", "static"]
+            if self.design.places:
+                options += ["--pre-place", f"../{SCRIPT}"]
             part = self.device.part
             flow_options |= {"variant": self.tools.variant, "device": part, "part": part}
             flow_options |= {
@@ -96,7 +101,7 @@ class Seeds:
         for seed in seeds:
             project = self.project(seed)
             makefile = project.configure()
-            key = key_of(self.design.structure, self.design.constraints, makefile, nextpnr)
+            key = key_of(self.design.structure, self.design.constraints, self.design.places, makefile, nextpnr)
             done = self.seed_folder(seed) / "result.json"
             stored = json.loads(done.read_text()) if done.is_file() else {}
             if stored.get("key") == key and (stored["result"]["error"] or self.is_whole(seed)):
