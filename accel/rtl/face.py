@@ -128,9 +128,11 @@ class Face(wiring.Component):
             dma.i.valid.eq(pack.output.valid),
             pack.output.ready.eq(dma.i.ready),
         ]
-        flush = Signal()
-        m.submodules.path = ResetInserter(flush)(path)
-        m.d.comb += core.clear.eq(flush)
+        # Registered, as it goes everywhere: what comes from the bus is late already.
+        flush, flushing = Signal(), Signal()
+        m.d.sync += flushing.eq(flush)
+        m.submodules.path = ResetInserter(flushing)(path)
+        m.d.comb += core.clear.eq(flushing)
         wiring.connect(m, dma.bus, wiring.flipped(self.dma))
 
         # Registers
@@ -220,7 +222,7 @@ class Face(wiring.Component):
             m.d.comb += flush.eq(1)
             cause = Mux(dma.read_error, Error.READ, Error.WRITE)
             m.d.sync += error.eq(Mux(error == Error.NONE, cause, error))
-        with m.If(flush):
+        with m.If(flushing):
             m.d.sync += [busy.eq(0), done.eq(0)]
 
         core_time, core_runs = Signal(32), Signal()  # since the first input beat
@@ -238,7 +240,7 @@ class Face(wiring.Component):
 
         linger = Signal(range(LINGER + 1))
         m.d.comb += self.active.eq(ResetSignal() | bus.cyc | bus.ack | busy | (linger != 0))
-        with m.If(busy | flush):
+        with m.If(busy | flush | flushing):
             m.d.sync += linger.eq(LINGER)
         with m.Elif(linger != 0):
             m.d.sync += linger.eq(linger - 1)
