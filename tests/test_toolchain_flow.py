@@ -121,17 +121,17 @@ def test_large_cells_are_placed_first(tools: MockTools, tmp_path: Path) -> None:
     lines: list[str] = []
     build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
     without = "this nextpnr was built without Python, so it places block RAMs and DSP48E1 as it likes"
-    assert f"place and route: {without}" in lines and "--pre-place" not in tools.calls[1]
+    assert f"places: {without}" in lines and "--pre-place" not in tools.calls[1]
     tools.set(python=True)
     programs._offers.cache_clear()
     grid = tmp_path / "bin/data/artix7/xc7a100t/tilegrid.json"
     build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
-    assert f"place and route: no {grid}, so nextpnr places block RAMs and DSP48E1 as it likes" in lines
+    assert f"places: no {grid}, so nextpnr places block RAMs and DSP48E1 as it likes" in lines
     tools.forget()
     grid.parent.mkdir()
     grid.write_text('{"BRAM_L_X6Y0": {"grid_x": 19, "grid_y": 207, "sites": {"RAMB36_X0Y0": "RAMBFIFO36E1"}}}')
     build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
-    assert any(re.fullmatch(r"place and route: 1 block RAMs and DSP48E1 placed, \d+ s", line) for line in lines)
+    assert any(re.fullmatch(r"places: 1 block RAMs and DSP48E1, \d+ s", line) for line in lines)
     assert [call[0] for call in tools.calls] == ["nextpnr-himbaechel", "fasm2frames", "xc7frames2bit"]
     assert tools.calls[0][-2:] == ["--pre-place", "../places.py"]
     script = tmp_path / "out/places.py"
@@ -147,7 +147,7 @@ def test_large_cells_are_placed_first(tools: MockTools, tmp_path: Path) -> None:
     assert "nextpnr-himbaechel" not in [call[0] for call in tools.calls]
     grid.write_text("{}")
     build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
-    none = "place and route: 1 groups of block RAMs 1 tiles high have room for 0; nextpnr places them as it likes"
+    none = "places: 1 groups of block RAMs 1 tiles high have room for 0; nextpnr places them as it likes"
     assert none in lines and "--pre-place" not in tools.calls[-3]
 
 

@@ -201,23 +201,24 @@ def place(
     if tools.variant != "himbaechel" or tools.database is None:
         return ""
     if not tools.scripts:
-        say("place and route: this nextpnr was built without Python, so it places block RAMs and DSP48E1 as it likes")
+        say("places: this nextpnr was built without Python, so it places block RAMs and DSP48E1 as it likes")
         return ""
     script = out_dir / SCRIPT
     tilegrid = tools.database / programs.fabric(device) / "tilegrid.json"
     if not tilegrid.is_file():
-        say(f"place and route: no {tilegrid}, so nextpnr places block RAMs and DSP48E1 as it likes")
+        say(f"places: no {tilegrid}, so nextpnr places block RAMs and DSP48E1 as it likes")
         return ""
     first = f"# {key_of(structure, tilegrid.read_bytes(), macros.VERSION)}\n"
     if script.is_file() and script.read_text().startswith(first):
         return script.read_text()
+    say(f"places: block RAMs and DSP48E1 of {top}, before its logic")
     start = time.monotonic()
     try:
         found = macros.floorplan(netlist, top=top, tilegrid=tilegrid)
     except macros.NoRoomError as error:
-        say(f"place and route: {error}; nextpnr places them as it likes")
+        say(f"places: {error}; nextpnr places them as it likes")
         return ""
-    say(f"place and route: {len(found)} block RAMs and DSP48E1 placed, {time.monotonic() - start:.0f} s")
+    say(f"places: {len(found)} block RAMs and DSP48E1, {time.monotonic() - start:.0f} s")
     lines = [f"    {json.dumps(cell)}: {json.dumps(bel)}," for cell, bel in sorted(found.items())]
     text = "\n".join([f"{first}PLACES = {{", *lines, "}", _SCRIPT])
     write_whole(script, text)

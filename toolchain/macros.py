@@ -230,7 +230,7 @@ class Floor:
         self.held = [np.full(len(tiles), -1) for _, tiles in runs]  # the macro on each tile
         self.at = [(-1, -1)] * len(macros)  # run and first tile
         self.middle = np.zeros((len(macros), 2))
-        # Those that pull at each other lie side by side along the weakest spring that could part them all.
+        # The Fiedler vector puts those side by side that pull at each other.
         laplacian = np.diag(pulls.sum(axis=1)) - pulls
         ranks = np.argsort(np.linalg.eigh(laplacian)[1][:, min(1, len(macros) - 1)])
         for kind in ("DSP", "RAM"):
