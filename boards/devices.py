@@ -11,8 +11,8 @@ from accel.dataflow.budget import Budget
 SOC = Budget(lut=2_800, ff=2_000, bram36=31.5, dsp=4, name="soc")
 
 # LUTs that nextpnr still places and routes within an hour on a small machine: of a network of nodes (a MobileNet of so
-# many took it half an hour), and of an array that dense layers share, in which everything is connected with everything
-# (19,000 took it as long).
+# many took it half an hour, RN07 three quarters), and of an array that dense layers share, in which everything is
+# connected with everything (MNIST's 20,000 took it a quarter).
 ROUTABLE_LUT = 34_000
 ROUTABLE_ARRAY_LUT = 24_000
 # Of the DSP48E1: they come in chains of up to four that are added up, and nextpnr-himbaechel's placer, which tries
