@@ -37,6 +37,7 @@ class Memory:
         bus, waiting, request, follows = self.bus, 0, None, None
         while True:
             await ctx.tick()
+            assert not (ctx.get(bus.err) and ctx.get(bus.cyc)), "what failed is asked for again"
             ctx.set(bus.ack, 0)
             ctx.set(bus.err, 0)
             if not ctx.get(bus.cyc):

@@ -19,7 +19,8 @@ class Dma(wiring.Component):
     linear, of no fixed length: a word is announced as followed by another (``cti`` = 2) only when nothing can stop that
     other one, so the master never inserts wait states. Bursts follow each other without a pause; reading goes first.
     ``done`` is high from the cycle on in which the last word written is acknowledged. ``read_error`` and
-    ``write_error`` are high in the cycle of a bus error; reset the component then (and to abort).
+    ``write_error`` are high in the cycle of a bus error, which ends the request; reset the component then (and to
+    abort), the cycle after at the latest.
     """
 
     def __init__(self, *, read_words: int, write_words: int) -> None:
@@ -94,6 +95,8 @@ class Dma(wiring.Component):
                 m.d.comb += write_fifo.r_en.eq(1)
                 m.d.sync += [bus.cyc.eq(1), bus.we.eq(1), bus.cti.eq(_cti(follows)), bus.dat_w.eq(write_fifo.r_data)]
 
+        with m.If(self.read_error | self.write_error):
+            m.d.sync += bus.cyc.eq(0)
         with m.If(self.start):
             m.d.sync += [
                 read_at.eq(self.source),
