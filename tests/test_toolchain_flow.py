@@ -123,7 +123,7 @@ def test_large_cells_are_placed_first(tools: MockTools, tmp_path: Path) -> None:
     without = "this nextpnr was built without Python, so it places block RAMs and DSP48E1 as it likes"
     assert f"places: {without}" in lines and "--pre-place" not in tools.calls[1]
     tools.set(python=True)
-    programs._offers.cache_clear()
+    programs._help.cache_clear()
     grid = tmp_path / "bin/data/artix7/xc7a100t/tilegrid.json"
     build(tmp_path, source="wire a; // holds 1011", seeds=[1], say=lines.append)
     assert f"places: no {grid}, so nextpnr places block RAMs and DSP48E1 as it likes" in lines

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Macro:
         for i, cell in enumerate(self.cells):
             tile, half = divmod(i * _HALVES[self.kind], 2)
             x, y = tiles[tile]
-            yield cell, f"X{x}Y{y}/{self.kind[:-2].removesuffix('E')}_X0Y{half}.{self.kind}"
+            yield cell, f"X{x}Y{y}/{self.kind.removesuffix('E1')}_X0Y{half}.{self.kind}"
 
 
 def floorplan(netlist: Mapping[str, Any], *, top: str, tilegrid: Path, seed: int = 1) -> dict[str, str]:
@@ -166,7 +166,7 @@ class Springs:
         np.fill_diagonal(pulls, 0)
         return pulls
 
-    def _force(self) -> Any:
+    def _force(self) -> Callable[[np.ndarray], np.ndarray]:
         """A function of positions, shape (count, n), that gives the force on each body (the Laplacian times them)."""
         starts = np.cumsum(self.sizes) - self.sizes
         order = np.argsort(self.bodies, kind="stable")

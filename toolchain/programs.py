@@ -179,17 +179,17 @@ def xc7(device: Device) -> Tools:
             variant,
             chips,
             database(device, Path(nextpnr.command[0])),
-            _offers(nextpnr.command[0], "--report"),
-            _offers(nextpnr.command[0], "--pre-place"),
+            "--report" in _help(nextpnr.command[0]),
+            "--pre-place" in _help(nextpnr.command[0]),
             {p.name: p.version for p in programs if p.version != "unknown"},
         )
     raise MissingError(f"no nextpnr for {device.part}: {'; '.join(reasons)}; {GET_OPENXC7}")
 
 
 @cache
-def _offers(nextpnr: str, option: str) -> bool:
+def _help(nextpnr: str) -> str:
     said = subprocess.run([nextpnr, "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    return option in said.stdout + said.stderr
+    return said.stdout + said.stderr
 
 
 def fabric(device: Device) -> str:
