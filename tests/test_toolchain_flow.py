@@ -333,6 +333,8 @@ def check_blink(tmp_path: Path, device: Device, constraints: str, magic: bytes) 
 
 def test_ecp5_for_real(tmp_path: Path) -> None:
     check_blink(tmp_path, ULX3S, LPF, b"LFE5U-85F")
+    routed = (tmp_path / "fresh/out/seed-1/blink.config").read_text()
+    assert routed.count("REG_OUTPUT_CLK CLK0") == 1  # the product's register is the multiplier's
 
 
 def test_artix7_for_real(tmp_path: Path) -> None:

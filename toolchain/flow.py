@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolchain import macros, memories, programs, timing, yosys
+from toolchain import macros, memories, programs, registers, timing, yosys
 from toolchain.device import Device
 from toolchain.implementation import ImplementationError, ImplementationReport, SeedResult, check_timing, speeds
 from toolchain.process import Processes, ToolError
@@ -158,7 +158,8 @@ def synthesize(
     key_file = folder / "key"
     makefile = project.configure()
     script = (folder / f"{top}.ys").read_text()
-    key = key_of(makefile, script, tools.versions["yosys"], *(path.read_bytes() for path in verilog))
+    after = "" if xc7 else registers.VERSION
+    key = key_of(makefile, script, after, tools.versions["yosys"], *(path.read_bytes() for path in verilog))
     if stamp.is_file() and key_file.is_file() and key_file.read_text() == key:
         return yosys.SynthesisReport.load(stamp)
     key_file.unlink(missing_ok=True)
@@ -166,8 +167,15 @@ def synthesize(
     say(f"synthesis: {top} with Yosys {tools.versions['yosys']} for {device.part}")
     start = time.monotonic()
     project.make("synth", log=log, bin_folder=folder.parent / "bin", processes=processes)
+    statistics = json.loads((folder / f"{top}.stat.json").read_text())
+    if not xc7:
+        netlist = json.loads((folder / f"{top}.json").read_text())
+        saved = registers.absorb(netlist, top)
+        write_whole(folder / f"{top}.json", json.dumps(netlist))
+        if saved:
+            statistics["modules"][f"\\{top}"]["num_cells_by_type"]["TRELLIS_FF"] -= saved
     report = yosys.read_statistics(
-        json.loads((folder / f"{top}.stat.json").read_text()),
+        statistics,
         top=top,
         family=device.family,
         seconds=round(time.monotonic() - start, 2),
