@@ -15,13 +15,13 @@ WIDTH = 32
 class StallCounters(wiring.Component):
     """Two exact counters of 32 bits a stream, ``starved`` and ``blocked``, in one memory of LUTs.
 
-    Each cycle one stream is visited, in turn: what its small counters (which count since its last visit) hold goes to
-    its words in memory. They need no more bits than there are cycles between two visits.
+    Each cycle one stream is visited, in turn: what its small counters (which count since its last visit) hold is added
+    to its words of memory in the cycle after. They need no more bits than there are cycles between two visits.
 
     Cycles count while ``count`` is high; ``clear`` sets all counters to zero, and wins. ``read`` names a ``stream`` in
-    one cycle, whose visit the next cycle is; in that ``starved`` and ``blocked`` hold all that was counted up to it.
-    At most one cycle in two may have a ``read``. Nothing changes in cycles without ``count``, ``clear`` and ``read``,
-    but for the one after them.
+    one cycle, whose visit the next cycle is; in the one after that ``starved`` and ``blocked`` hold all that was
+    counted up to the visit. At most one cycle in two may have a ``read``. Nothing changes in cycles without ``count``,
+    ``clear`` and ``read``, but for the two after them.
     """
 
     def __init__(self, streams: int) -> None:
@@ -76,12 +76,18 @@ class StallCounters(wiring.Component):
             shape=2 * WIDTH, depth=self.streams, init=[], attrs={"ram_style": "distributed"}
         )
         write, read = memory.write_port(), memory.read_port(domain="comb")
-        held = Mux(Array(old)[visited], 0, read.data)
+        held, more = Signal(2 * WIDTH), [Signal.like(small[name][0], name=f"more{name}") for name in (0, 1)]
+        added = Signal.like(visited)  # what is added up now, and not in memory yet
+        m.d.sync += [
+            added.eq(visited),
+            held.eq(Mux(Array(old)[visited], 0, Mux(visited == added, write.data, read.data))),
+            *(register.eq(Array(counters)[visited]) for register, counters in zip(more, small, strict=True)),
+        ]
         m.d.comb += [
             read.addr.eq(visited),
-            self.starved.eq(held[:WIDTH] + Array(small[0])[visited]),
-            self.blocked.eq(held[WIDTH:] + Array(small[1])[visited]),
-            write.addr.eq(visited),
+            self.starved.eq(held[:WIDTH] + more[0]),
+            self.blocked.eq(held[WIDTH:] + more[1]),
+            write.addr.eq(added),
             write.data.eq(Cat(self.starved, self.blocked)),
             write.en.eq(1),
         ]

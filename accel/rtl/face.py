@@ -155,16 +155,15 @@ class Face(wiring.Component):
             Register.STREAMS: self.streams,
         }
         m.submodules.counters = counters = StallCounters(self.streams)
-        strobe, counter, looked_up = Signal(), Signal(), Signal()
+        strobe, counter, visited, looked_up = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            strobe.eq(bus.cyc & bus.stb & ~bus.ack & ~looked_up),
+            strobe.eq(bus.cyc & bus.stb & ~bus.ack & ~visited & ~looked_up),
             counter.eq((bus.adr >= Register.COUNTERS) & (bus.adr < Register.COUNTERS + 2 * self.streams)),
             counters.read.eq(strobe & counter),
             counters.stream.eq((bus.adr - Register.COUNTERS)[1:]),
-            self.irq.eq(irq_enable & ~busy & (done | (error != Error.NONE))),
         ]
-        # counters are looked up first, which takes a cycle
-        m.d.sync += [looked_up.eq(strobe & counter), bus.ack.eq((strobe & ~counter) | looked_up)]
+        # counters are looked up first, which takes two cycles
+        m.d.sync += [visited.eq(strobe & counter), looked_up.eq(visited), bus.ack.eq((strobe & ~counter) | looked_up)]
         with m.If(looked_up):
             m.d.sync += bus.dat_r.eq(Mux(bus.adr[0], counters.blocked, counters.starved))
         with m.If(strobe):
@@ -174,10 +173,12 @@ class Face(wiring.Component):
                     with m.Case(address):
                         m.d.sync += bus.dat_r.eq(value)
 
-        start, clear = Signal(), Signal()
+        # A start is taken up in the cycle after its write, when the hash has been compared: it goes far, too.
+        start, asked, meant, clear = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [start.eq(asked), meant.eq(bus.dat_w == self.hash_value)]
         with m.If(strobe & bus.we), m.Switch(bus.adr):
             with m.Case(Register.START):
-                m.d.comb += start.eq(1)
+                m.d.comb += asked.eq(1)
             with m.Case(Register.CLEAR):
                 m.d.comb += clear.eq(bus.dat_w[0] | bus.dat_w[1])
                 m.d.comb += flush.eq(bus.dat_w[1])
@@ -187,6 +188,8 @@ class Face(wiring.Component):
                 m.d.sync += destination_at.eq(bus.dat_w)
             with m.Case(Register.IRQ_ENABLE):
                 m.d.sync += irq_enable.eq(bus.dat_w[0])
+
+        m.d.comb += self.irq.eq(irq_enable & ~busy & ~start & (done | (error != Error.NONE)))
 
         # An address is checked in the cycle after its register was written, which is before the next strobe can come.
         source_good, destination_good = Signal(), Signal()
@@ -207,7 +210,7 @@ class Face(wiring.Component):
             m.d.sync += error.eq(Mux(error == Error.NONE, Error.BUSY, error))
         with m.Elif(start):
             m.d.sync += [done.eq(0), error.eq(Error.NONE)]
-            with m.If(bus.dat_w != self.hash_value):
+            with m.If(~meant):
                 m.d.sync += error.eq(Error.HASH)
             with m.Elif(~source_good):
                 m.d.sync += error.eq(Error.SOURCE)
@@ -215,7 +218,7 @@ class Face(wiring.Component):
                 m.d.sync += error.eq(Error.DESTINATION)
             with m.Else():
                 m.d.comb += dma.start.eq(1)
-                m.d.sync += [busy.eq(1), untaken.eq(source.beats), cycles.eq(1)]
+                m.d.sync += [busy.eq(1), untaken.eq(source.beats), cycles.eq(2)]
         with m.If(busy & dma.done & (untaken == 0)):
             m.d.sync += [busy.eq(0), done.eq(1)]
         with m.If(dma.read_error | dma.write_error):
