@@ -45,7 +45,7 @@ LFE5U_85F = Budget(lut=83_640, ff=83_640, bram36=104.0, dsp=156, name="LFE5U-85F
 # MULT18X18D beside 4,000 LUTs were not routed after 19 minutes; without them 8,000 LUTs took two. Requantization needs
 # some.
 ROUTABLE_ON_ECP5_LUT = 8_000
-ROUTABLE_ON_ECP5_DSP = 16
+ROUTABLE_ON_ECP5_DSP = 60
 
 
 def left_on_ecp5(device: Budget, soc: Budget = SOC) -> Budget:
@@ -57,5 +57,9 @@ def left_on_ecp5(device: Budget, soc: Budget = SOC) -> Budget:
     """
     left = left_for_accelerator(device, soc)
     return replace(
-        left, lut=min(left.lut // 3, ROUTABLE_ON_ECP5_LUT), dsp=min(left.dsp // 2, ROUTABLE_ON_ECP5_DSP), array_lut=None
+        left,
+        lut=min(left.lut // 3, ROUTABLE_ON_ECP5_LUT),
+        dsp=min(left.dsp // 2, ROUTABLE_ON_ECP5_DSP),
+        array_lut=None,
+        multiplier="dsp18",
     )

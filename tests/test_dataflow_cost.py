@@ -65,7 +65,8 @@ def test_latency_of_a_node_is_its_schedule_less_its_input(data: Path) -> None:
     [(20, 425, "auto", 1), (18, 425, "auto", 0), (18, 512, "auto", 1), (72, 425, "auto", 2), (144, 200, "auto", 0),
      (20, 600, "auto", 0), (36, 600, "auto", 2), (40, 600, "auto", 0), (72, 600, "auto", 4), (20, 1024, "auto", 2),
      (36, 1500, "auto", 3), (9, 2048, "auto", 1), (4, 2048, "auto", 0), (40, 3000, "auto", 7), (144, 4096, "auto", 32),
-     (1200, 425, "block", 34), (1, 2, "block", 1), (1200, 425, "logic", 0)],
+     (1200, 425, "block", 34), (1, 2, "block", 1), (1200, 425, "logic", 0), (32, 5120, "block", 11),
+     (8, 20480, "block", 12), (3, 40000, "block", 9)],
 )  # fmt: skip
 def test_block_ram_of_a_rom(width: int, depth: int, style: str, halves: int) -> None:
     assert 2 * rom_cost(width, depth, style).bram36 == halves

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel.dataflow.dsp48e1 import NARROW, dsp_parts
+from accel.dataflow.multipliers import DSP48E1, MULT18X18D
 from accel.dataflow.narrow import (
     Constants,
     Narrowed,
@@ -103,7 +103,8 @@ def test_layers_of_one_unit() -> None:
 
 def test_sizes_of_the_multiplier() -> None:
     sizes = ((25, 18), (18, 25), (26, 18), (25, 19), (26, 19), (29, 20), (4, 4), (1, 30), (42, 35), (43, 35), (43, 36))
-    assert [dsp_parts(*both) for both in sizes] == [1, 1, 2, 2, 4, 4, 0, 0, 4, 6, 9]
+    assert [DSP48E1.parts(*both) for both in sizes] == [1, 1, 2, 2, 4, 4, 0, 0, 4, 6, 9]
+    assert [MULT18X18D.parts(*both) for both in sizes] == [2, 2, 2, 4, 4, 4, 1, 0, 6, 6, 6]
     assert [signed_bits(*ends) for ends in ((0, 0), (-1, 0), (0, 1), (-128, 127), (-129, 5), (3, 4))] == [
         1, 1, 2, 8, 9, 4,
     ]  # fmt: skip
@@ -118,14 +119,14 @@ def test_what_is_dropped_and_what_is_kept() -> None:
     far = np.full(2, 1 << 21)
     plain = Constants.of(one([1 << 23, 3 << 21], [0, 0], 32), -far, far)
     narrowed = narrow(plain, width=23)
-    assert (narrowed.drop, narrowed.kept, narrowed.grain, narrowed.offset.tolist()) == (0, NARROW, 17, [0, 0])
+    assert (narrowed.drop, narrowed.kept, narrowed.grain, narrowed.offset.tolist()) == (0, DSP48E1.narrow, 17, [0, 0])
     narrowed = narrow(Constants.of(one([5 << 23, 3 << 21], [1 << 20, 1], 32), -far, far), width=23)
     assert (narrowed.drop, narrowed.steep.tolist()) == (2, [True, False])
     assert (narrowed.multiplier.tolist(), narrowed.bias.tolist()) == ([5 << 21, 3 << 21], [1 << 18, 1])
     odd = narrow(Constants.of(one([5 << 23, 3 << 21], [1, 1], 32), -far, far), width=23)  # the bias has no zeros
-    assert (odd.drop, odd.kept) == (0, NARROW)
+    assert (odd.drop, odd.kept) == (0, DSP48E1.narrow)
     away = narrow(replace(plain, bias=plain.bias - (3 << 41), upper=plain.upper - (3 << 41)), width=23)
-    assert (away.kept, away.grain) == (NARROW, 17) and away.offset.tolist() != [0, 0]
+    assert (away.kept, away.grain) == (DSP48E1.narrow, 17) and away.offset.tolist() != [0, 0]
     flat = narrow(
         Constants.of(one([1 << 23, 3 << 15], [0, 0], 32), -far, far), width=23
     )  # 2**20 numbers do not saturate
@@ -167,6 +168,6 @@ def test_the_references_of_mlperf_tiny(data: Path, name: str, most: int, lone: i
         for s in numbers(constants, rng, 20):
             assert results(narrowed, constants, s).tolist() == op.run(s + start).tolist()
         bits = signed_bits(int(narrowed.multiplier.min()), int(narrowed.multiplier.max()))
-        found += dsp_parts(bits, narrowed.kept or width) == 1
+        found += DSP48E1.parts(bits, narrowed.kept or width) == 1
         widest = max(widest, significant_bits(op))
     assert (widest, found) == (most, lone)

@@ -11,9 +11,10 @@ from image_networks import Writer, cnv, mobilenet, resnet8, rn07
 
 from accel.dataflow.budget import RESOURCES, Budget
 from accel.dataflow.build import Built, build
+from accel.dataflow.cost import RAMB18
 from accel.dataflow.folding import FoldingError
 from accel.dataflow.network import SLACK, solve
-from accel.dataflow.node_cost import RAMB18, roomy
+from accel.dataflow.node_cost import roomy
 from accel.dataflow.options import options
 from accel.dataflow.parts import image_of, parts
 from accel.dataflow.pipeline import (

@@ -109,7 +109,7 @@ def pipelines(draw: Draw) -> Pipeline:
                 pe=drain * draw(st.integers(1, 4)),
                 simd=draw(st.integers(1, 7)),
                 drain=drain,
-                multiplier=draw(st.sampled_from(["dsp", "lut"])),
+                multiplier=draw(st.sampled_from(["dsp", "dsp18", "lut"])),
                 memory=draw(st.sampled_from(["bram", "lut"])),
             )
         )
@@ -139,10 +139,15 @@ def pipelines(draw: Draw) -> Pipeline:
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-@given(pipelines(), st.integers(0, 1 << 30), st.sampled_from(PAUSES))
-def test_random_networks_give_what_the_graph_gives(pipeline: Pipeline, seed: int, pauses: tuple[float, float]) -> None:
+@given(pipelines(), st.integers(0, 1 << 30), st.sampled_from(PAUSES), st.booleans())
+def test_random_networks_give_what_the_graph_gives(
+    pipeline: Pipeline, seed: int, pauses: tuple[float, float], block: bool
+) -> None:
     x = values_of(pipeline.source.type, np.random.default_rng(seed), (3, pipeline.source.elements))
-    outputs, times = simulate(pipeline, x, seed=seed, pauses=pauses, clear=seed % 3 * (seed % 37))
+    with pytest.MonkeyPatch.context() as patch:
+        if block:  # as is otherwise only done with thousands of elements
+            patch.setattr("accel.rtl.buffer.in_block_ram", lambda depth, width: True)
+        outputs, times = simulate(pipeline, x, seed=seed, pauses=pauses, clear=seed % 3 * (seed % 37))
     np.testing.assert_array_equal(outputs, pipeline.graph.run(x))
     if pauses == (0, 0) and seed % 3 * (seed % 37) == 0:
         assert times[pipeline.sink.beats - 1] + 1 == pipeline_cycles(pipeline)

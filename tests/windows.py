@@ -65,7 +65,7 @@ def convs(draw: Draw, *, bipolar: bool = False) -> Pipeline:
     pe = draw(st.integers(1, each) if groups == 1 else st.sampled_from(divisors(each)))
     simd = draw(st.sampled_from([d for d in divisors(n) if n <= 5 * d]))
     drain = draw(st.sampled_from(divisors(gcd(pe, each))))
-    multiplier = "lut" if bipolar else draw(st.sampled_from(["dsp", "lut"]))
+    multiplier = "lut" if bipolar else draw(st.sampled_from(["dsp", "dsp18", "lut"]))
     node = ConvNode(
         "conv", conv, activation, image, stream_of(x, simd), stream_of(y, drain), pe=pe, simd=simd,
         taps=min(draw(st.sampled_from([1, 1, 2, 3, 9])), window.taps), drain=drain,
@@ -96,7 +96,7 @@ def depthwises(draw: Draw) -> Pipeline:
     node = DepthwiseNode(
         "conv", conv, activation, image, stream_of(x, pe), stream_of(y, drain), pe=pe,
         taps=min(draw(st.sampled_from([1, 1, 2, 3, 9])), window.taps), drain=drain,
-        capacity=draw(capacities(window, image)), multiplier=draw(st.sampled_from(["dsp", "lut"])),
+        capacity=draw(capacities(window, image)), multiplier=draw(st.sampled_from(["dsp", "dsp18", "lut"])),
         memory=draw(st.sampled_from(["bram", "lut"])), buffer=draw(st.sampled_from(["bram", "lut"])),
     )  # fmt: skip
     assume(max(node.steps, node.source.beats) <= LONGEST)

@@ -12,7 +12,7 @@ class Budget:
     """LUTs, flip-flops, 36-Kbit block RAMs (halves count) and DSP slices; ``name`` is the board's or the user's.
 
     ``array_lut``: so many of the LUTs are for arrays that dense layers share, in which everything is connected with
-    everything; None is all.
+    everything; None is all. ``multiplier``: what its DSP slices are, one of `multipliers.BLOCKS`.
     """
 
     lut: int
@@ -21,11 +21,17 @@ class Budget:
     dsp: int
     name: str = "budget"
     array_lut: int | None = None
+    multiplier: str = "dsp"
 
     def __post_init__(self) -> None:
         for resource in RESOURCES:
             if getattr(self, resource) < 0:
                 raise ValueError(f"budget {self.name}: {resource} must not be negative, not {getattr(self, resource)}")
+
+    @property
+    def multipliers(self) -> tuple[str, str]:
+        """The two ways to multiply: in a DSP slice, and in LUTs."""
+        return self.multiplier, "lut"
 
     @property
     def for_arrays(self) -> Budget:

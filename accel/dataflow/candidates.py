@@ -11,6 +11,7 @@ import numpy as np
 
 from accel.dataflow.budget import RESOURCES, Budget, Cost
 from accel.dataflow.cost import latency, multipliers_cost, resources, weight_bits, widths
+from accel.dataflow.multipliers import BLOCKS
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, Layer, Node, Stream, TableNode
 from accel.dataflow.timing import ACCUMULATE, FETCH, MULTIPLY, tree_stages, unit_latency_alone
 from accel.graph import ArgMax, GraphError, Table, Threshold
@@ -18,7 +19,7 @@ from accel.graph import ArgMax, GraphError, Table, Threshold
 DRAINS = (1, 4, 16)
 SMALL = 32  # bits of a weight times bits of an input: larger products belong into DSP48E1s, if there are any
 SHALLOW = 64  # words that a LUT holds of each bit: deeper weight memories belong into block RAM, if there is any
-CHOICES: dict[str, tuple[str, ...]] = {"multiplier": ("dsp", "lut"), "memory": ("bram", "lut")}
+CHOICES: dict[str, tuple[str, ...]] = {"multiplier": (*BLOCKS, "lut"), "memory": ("bram", "lut")}
 SIZES = range(1, 1 << 16)
 OUTPUT_LANES = 4
 LUT_UNITS, FF_UNITS = 128, 64
@@ -177,7 +178,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Load:
-    """What a layer asks of any array: products, how many of them share a DSP48E1 and how many LUTs one takes at least.
+    """What a layer asks of any array: products, how many share a multiplier at most, and the LUTs of one at least.
 
     ``overlap``: cycles that may be gone before its last input; ``through``: from its last input to its last output.
     """
@@ -192,12 +193,12 @@ class Load:
 def load(layer: Layer, lanes: int, source: Stream, sink: Stream, ends: bool) -> Load:
     """The least that a layer needs whose input has at most ``lanes``; ``ends``: it is the one that gives the output."""
     # many neurons and one input: the cheapest products there are, without adder trees
-    dsp, lut = (multipliers_cost((layer,), source.type, 840, 1, style) for style in CHOICES["multiplier"])
+    prices = {style: multipliers_cost((layer,), source.type, 840, 1, style) for style in CHOICES["multiplier"]}
     beats = -(-sink.elements // OUTPUT_LANES) if ends else 1
     return Load(
         work=layer.inputs * layer.outputs,
-        share=-(-840 // max(dsp.dsp, 1)),
-        luts=lut.lut / 840,
+        share=max(-(-840 // max(prices[style].dsp, 1)) for style in BLOCKS),
+        luts=prices["lut"].lut / 840,
         overlap=-(-source.elements // lanes),
         through=MULTIPLY + tree_stages(1) + ACCUMULATE + FETCH + unit_latency_alone(layer.activation) + beats - 1,
     )
@@ -256,7 +257,8 @@ def arrays(
 
     anything = space.sizes == "smallest"
     small = weight_bits(layers, source.type) * widths(layers, source.type).code <= SMALL
-    multipliers = options("multiplier", CHOICES["multiplier"] if anything or small or not budget.dsp else ("dsp",))
+    styles = budget.multipliers
+    multipliers = options("multiplier", styles if anything or small or not budget.dsp else styles[:1])
     simds = options("simd", space.widths([layer.inputs for layer in layers], 1))
     for drain in options("drain", space.drains):
         # a divisor of drain, so that there is an output beat a cycle

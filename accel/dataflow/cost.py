@@ -14,15 +14,16 @@ from math import gcd
 import numpy as np
 
 from accel.dataflow.budget import Cost
-from accel.dataflow.dsp48e1 import LEAST_PRODUCT, MOST_CHAINED, dsp_parts, side_by_side
 from accel.dataflow.fitted import LUTS
+from accel.dataflow.multipliers import BLOCKS, DSP48E1
 from accel.dataflow.narrow import Constants, is_shift, narrow, signed_bits
 from accel.dataflow.pipeline import ArgMaxNode, ArrayNode, ConvNode, DepthwiseNode, Layer, Node, Stream, TableNode
-from accel.dataflow.rom import ROM_SLICE, rom_block_bits, rom_halves
+from accel.dataflow.rom import rom_block_bits, rom_halves, rom_slice
 from accel.dataflow.timing import (
     FETCH,
     TREE_RADIX,
     beats,
+    in_block_ram,
     lent_places,
     search_bits,
     unit,
@@ -30,6 +31,7 @@ from accel.dataflow.timing import (
 )
 from accel.graph import IntType, Requantize, Table, Tensor, Threshold
 
+RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
 CLIP_LUTS = 12  # of a quotient: its topmost bits, and the choice among it and the ends
 FIFO_LUTS = 25  # of a FIFO of results: two addresses, a level, and the places that are left
 WIDEN_LUTS = 5  # to count the parts of a beat, and of the handshake
@@ -141,9 +143,9 @@ def weight_bits(layers: tuple[Layer, ...], source: IntType, simd: int = 1) -> in
     return 1 if w.bipolar and all(layer.inputs % simd == 0 for layer in layers) else w.weight.width
 
 
-def shared_by(w: Widths, bits: int) -> tuple[int, int]:
-    """How many neurons' weights of ``bits`` share one DSP48E1, and how many such products its adders sum up."""
-    return side_by_side(bits, w.code, unsigned=bits == 1 or not w.weight.signed)
+def shared_by(w: Widths, bits: int, multiplier: str) -> tuple[int, int]:
+    """How many neurons' weights of ``bits`` share one multiplier, and how many such products its adders sum up."""
+    return BLOCKS[multiplier].side_by_side(bits, w.code, unsigned=bits == 1 or not w.weight.signed)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -158,9 +160,9 @@ def multipliers_cost(
     bits = weight_bits(layers, source, simd)
     product = bits + w.code
     fabric = product_luts(bits, w.code)
-    share, chain = (1, 1) if own else shared_by(w, bits)
+    share, chain = (1, 1) if own or multiplier == "lut" else shared_by(w, bits, multiplier)
     # what is multiplied by a single bit is no product to Yosys
-    if multiplier == "lut" or share * product < LEAST_PRODUCT or w.code == 1:
+    if multiplier == "lut" or share * product < BLOCKS[multiplier].least or w.code == 1:
         most = (1 << w.code) - 1
         width = signed_bits(w.weight.lo * most, w.weight.hi * most)
         if bits + w.code <= 6:  # each bit of a product is a function of so many bits
@@ -173,11 +175,11 @@ def multipliers_cost(
         )
     full, rest = divmod(pe, share)
     # a product of one bit is no product to Yosys
-    loose = rest if rest * product < LEAST_PRODUCT or rest * bits == 1 else 0
+    loose = rest if rest * product < BLOCKS[multiplier].least or rest * bits == 1 else 0
     dsp = simd * (full + (rest > loose))
     loose_luts = loose * simd * fabric
-    # products leave their DSP48E1 through its own adder, as many in a cascade as their fields have room for
-    sums = -(-simd // (MOST_CHAINED if share == 1 else chain))
+    # products leave a DSP48E1 through its own adder, as many in a cascade as their fields have room for
+    sums = -(-simd // (BLOCKS[multiplier].chained if share == 1 else chain))
     # what the codes' offset adds is added up once, and leaves the sums of all but the topmost weights of a DSP48E1
     coded = pe - full - (rest > loose) if share > 1 else 0
     leaving = coded * (product + simd.bit_length()) * LUTS.adder
@@ -230,7 +232,8 @@ def rom_cost(width: int, depth: int, style: str = "auto", *, differing: float = 
     if depth <= 1:
         return Cost()
     block = {"block": width, "logic": 0}.get(style, rom_block_bits(width, depth))
-    halves = block // ROM_SLICE * rom_halves(ROM_SLICE, depth) + rom_halves(block % ROM_SLICE, depth)
+    size = rom_slice(depth)
+    halves = block // size * rom_halves(size, depth) + rom_halves(block % size, depth)
     kinds = 2.0 ** min(depth, 64)
     columns = round(kinds * -math.expm1((block - width) * differing / kinds))
     return logic_cost(columns, depth) + Cost(bram36=halves / 2)
@@ -250,6 +253,11 @@ def lutram_luts(width: int, depth: int) -> int:
         4 * -(-width // bits) * rows + width * -(-(rows - 1) // 3)
         for bits, rows in ((6, -(-depth // 32)), (3, -(-depth // 64)))
     )
+
+
+def block_ram(width: int, depth: int) -> Cost:
+    """A memory of one write and one read port in block RAM, in the cheapest shape."""
+    return Cost(bram36=min(math.ceil(width / bits) * math.ceil(depth / words) for bits, words in RAMB18) / 2)
 
 
 def results_cost(width: int, *, latency: int, beats: int = 1, interval: int = 1) -> Cost:
@@ -285,7 +293,7 @@ def array_results_cost(node: ArrayNode) -> Cost:
 
 
 def buffer_cost(node: ArrayNode, code: int) -> Cost:
-    """The input buffer: two sets of elements in banks of LUTRAM, and the way into each bank."""
+    """The input buffer: two sets of elements in banks of memory, and the way into each bank."""
     writers = (node.source.lanes, node.drain) if len(node.layers) > 1 else (node.source.lanes,)
     fold = -(-max(writers) // node.simd)
     banks = node.simd * fold
@@ -294,7 +302,12 @@ def buffer_cost(node: ArrayNode, code: int) -> Cost:
     # what may be written into a bank: a writer's lanes come to lie in it one after another
     choices = sum(lanes // gcd(lanes, banks) for lanes in writers)
     ways = banks * code * choices + node.simd * code * (fold - 1)
-    return Cost(lut=banks * lutram_luts(code, 2 << (rows - 1).bit_length()) + round(ways * LUTS.choice))
+    depth = 2 << max((rows - 1).bit_length(), 1)
+    if in_block_ram(depth, code):  # what is written is also looked at, and goes around the memory
+        memory = block_ram(code, depth) + Cost(lut=code + depth.bit_length())
+    else:
+        memory = Cost(lut=lutram_luts(code, depth))
+    return Cost(lut=banks * memory.lut + round(ways * LUTS.choice), bram36=banks * memory.bram36)
 
 
 def accumulators_cost(pe: int, width: int, rows: int) -> Cost:
@@ -323,7 +336,7 @@ def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
         # what is the same in all lanes is stored once
         own = w.multiplier - w.common + w.bias + w.offset + w.steep
         total += rom_cost(w.common + lanes * own, groups)
-        parts = dsp_parts(w.multiplier, w.operand)
+        parts = DSP48E1.parts(w.multiplier, w.operand)
         # a lone DSP48E1 adds the bias to its product by itself
         adder = 0 if parts == 1 else w.total
         total += Cost(lut=lanes * (adder + CLIP_LUTS), ff=lanes * (2 * w.bias + w.total + 12), dsp=lanes * parts)

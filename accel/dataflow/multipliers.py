@@ -1,28 +1,45 @@
-"""What a DSP48E1 multiplies and adds, as Yosys maps it: an operand of 25 bits by one of 18, and an adder behind."""
+"""The devices' multipliers: what each takes, as Yosys maps products to it, and how weights share one."""
 
 from __future__ import annotations
 
-WIDE, NARROW = 25, 18  # bits of the DSP48E1's signed operands
-MOST_CHAINED = 4  # DSP48E1 whose adders follow each other within a cycle
-LEAST_PRODUCT = 9  # bits; synth_xilinx leaves narrower products in LUTs
+from dataclasses import dataclass
 
 
-def dsp_parts(one: int, other: int) -> int:
-    """DSP48E1 that Yosys takes for a product of signed numbers of so many bits."""
-    small, large = sorted((one, other))
-    if small + large < LEAST_PRODUCT or small <= 1:
-        return 0
-    # what is cut off the large operand goes into the narrow port, so that products can be chained
-    cut = -(-max(large - WIDE, 0) // (NARROW - 1))
-    return (1 + cut) * -(-(small - 1) // (NARROW - 1))
+@dataclass(frozen=True)
+class Block:
+    """A multiplier of signed operands of ``wide`` by ``narrow`` bits.
 
-
-def side_by_side(bits: int, x: int, *, unsigned: bool) -> tuple[int, int]:
-    """How weights of ``bits`` share a DSP48E1's wide operand, for products with ``x`` unsigned bits.
-
-    The first number is of weights that fit, a product's width apart; the second of products that can be added up before
-    a field reaches its neighbour, a power of two up to `MOST_CHAINED`. Only the topmost weight may be signed.
+    ``chained``: as many follow each other through adders of their own within a cycle. Of an operand that is too large
+    they take ``slice`` bits each. ``least``: bits of the narrowest product that Yosys puts into one.
     """
-    share = max(1, (WIDE - unsigned - bits) // (bits + x) + 1)
-    room = (WIDE - unsigned - bits) // (share - 1) - (bits + x) if share > 1 else 0
-    return share, min(1 << room, MOST_CHAINED)
+
+    wide: int
+    narrow: int
+    chained: int
+    slice: int
+    least: int
+
+    def parts(self, one: int, other: int) -> int:
+        """How many of them Yosys takes for a product of signed numbers of so many bits."""
+        small, large = sorted((one, other))
+        if small + large < self.least or small <= 1:
+            return 0
+        cut = -(-max(large - self.wide, 0) // self.slice)
+        return (1 + cut) * max(-(-(small - self.narrow + self.slice) // self.slice), 1)
+
+    def side_by_side(self, bits: int, x: int, *, unsigned: bool) -> tuple[int, int]:
+        """How weights of ``bits`` share one's wide operand, for products with ``x`` unsigned bits.
+
+        The first number is of weights that fit, a product's width apart; the second of products that can be added up
+        before a field reaches its neighbour, a power of two up to ``chained``. Only the topmost weight may be signed.
+        """
+        share = max(1, (self.wide - unsigned - bits) // (bits + x) + 1)
+        room = (self.wide - unsigned - bits) // (share - 1) - (bits + x) if share > 1 else 0
+        return share, min(1 << room, self.chained)
+
+
+# The adder that sums up products, and what is cut off a large operand goes through the narrow port, so that it can.
+DSP48E1 = Block(wide=25, narrow=18, chained=4, slice=17, least=9)
+MULT18X18D = Block(wide=18, narrow=18, chained=1, slice=18, least=3)
+BLOCKS = {"dsp": DSP48E1, "dsp18": MULT18X18D}
+"""By the name that a folding has for it."""

@@ -19,8 +19,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from accel.dataflow.dsp48e1 import NARROW, WIDE, dsp_parts
+from accel.dataflow.multipliers import DSP48E1
 from accel.graph import Requantize
+
+WIDE, NARROW = DSP48E1.wide, DSP48E1.narrow
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,7 @@ def narrow(constants: Constants, *, width: int) -> Narrowed:
     kept, grain, offset = None, 0, np.zeros_like(steep, dtype=np.int64)
     lo, hi, turn = constants.lo, constants.hi, constants.turn
     bits = signed_bits(int(multiplier.min()), int(multiplier.max()))
-    if not is_shift(multiplier) and dsp_parts(bits, NARROW) < dsp_parts(bits, width):
+    if not is_shift(multiplier) and DSP48E1.parts(bits, NARROW) < DSP48E1.parts(bits, width):
         window = _window(constants)
         if window is not None:
             kept, (grain, offset) = NARROW, window

@@ -6,7 +6,6 @@ A convolution multiplies, accumulates and activates as an array does, so that it
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,7 +13,9 @@ import numpy as np
 
 from accel.dataflow.budget import Cost
 from accel.dataflow.cost import (
+    RAMB18,
     accumulators_cost,
+    block_ram,
     drain_cost,
     logic_cost,
     lutram_luts,
@@ -61,7 +62,6 @@ from accel.dataflow.timing import (
 from accel.dataflow.windows import least_capacity
 from accel.graph import Conv, Dense, IntType, Table, Tensor, Threshold, Window
 
-RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # bits, words
 PAIR_FFS = 2.1  # by fit, for each pair of bits that is compared and counted
 FACE, COUNTER_LUTS = Cost(lut=575, ff=345), 1.5  # by fit: what does not depend on the links; for each bit that counts
 PLACE_LUTS = 30  # of the counters that tell the place in an image of what a pool takes
@@ -79,11 +79,6 @@ def as_function(activation: Activation, channels: int) -> Layer:
     """A layer that does nothing but its activation, for the widths of its unit."""
     weights = np.ones((channels, 1), dtype=np.int64)
     return Layer(Dense(activation.name, ("x",), "y", weights, IntType(1, 1)), activation)
-
-
-def block_ram(width: int, depth: int) -> Cost:
-    """A memory of one write and one read port in block RAM, in the cheapest shape."""
-    return Cost(bram36=min(math.ceil(width / bits) * math.ceil(depth / words) for bits, words in RAMB18) / 2)
 
 
 def roomy(buffer: str, width: int, words: int, window: Window, image: Image, *, more: int) -> int:
@@ -132,7 +127,7 @@ def window_parts(node: ConvNode | DepthwiseNode) -> dict[str, Cost]:
     words = neurons * each
     lanes = node.simd if isinstance(node, ConvNode) else 1
     if products.dsp and words > 1:
-        share = 1 if depthwise else shared_by(w, bits)[0]
+        share = 1 if depthwise else shared_by(w, bits, node.multiplier)[0]
         idle = idle_multipliers(node.conv, node.pe, node.taps, lanes, share=share, groups=products.dsp // at_once)
         products = replace(products, dsp=products.dsp - idle)
     changing, distinct = weight_columns(node.conv, bits, node.pe, node.taps, lanes)

@@ -153,7 +153,8 @@ def convolutions(part: Part, *, budget: Budget, wishes: Wishes) -> Iterator[Node
     code, bits = product_bits(conv, source)
     keys = keys_of(part)
     small = code * bits <= PRODUCT_BITS or not budget.dsp
-    styles = keys["multiplier"] if small else ("dsp",)
+    hard, soft = budget.multipliers
+    styles = (soft,) if keys["multiplier"] == (soft,) else (hard, soft) if small else (hard,)
     most = budget.lut if "lut" in styles else 6 * budget.dsp  # products that could ever fit
     simds = chosen("simd", wishes, keys.get("simd", (1,)))
     pes = folds_of(len(conv.weights)) if conv.groups == 1 else keys["pe"]

@@ -67,8 +67,8 @@ class ArrayNode:
     """Dense layers that share one array of ``pe * simd`` multipliers in turn (one layer is the plain case).
 
     Each step multiplies ``simd`` inputs with the weights of ``pe`` neurons; ``drain`` activation units turn finished
-    accumulators into outputs, so many a cycle. ``multiplier`` is ``"dsp"`` or ``"lut"``, ``memory`` (of the weights)
-    ``"bram"`` or ``"lut"``.
+    accumulators into outputs, so many a cycle. ``multiplier`` is ``"dsp"``, ``"dsp18"`` (`accel.dataflow.multipliers`)
+    or ``"lut"``, ``memory`` (of the weights) ``"bram"`` or ``"lut"``.
     """
 
     name: str

@@ -109,8 +109,10 @@ class DenseArray(wiring.Component):
         style = "block" if node.memory == "bram" else "logic"
         width = node.pe * node.simd * plan.weight_type.width
         m.submodules.products = products = Products(plan)
-        m.d.sync += [buffer.row.eq(row), buffer.part.eq(part), buffer.read_set.eq(read_set)]
         m.d.comb += [
+            buffer.row.eq(row),
+            buffer.part.eq(part),
+            buffer.read_set.eq(read_set),
             products.weights.eq(rom(m, "weights", plan.weights(), width, step, style=style)),
             products.x.eq(buffer.x),
         ]

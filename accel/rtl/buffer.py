@@ -1,4 +1,4 @@
-"""The input buffer of an array: a layer's inputs, in banks of LUTRAM, while those of the next layer come in."""
+"""The input buffer of an array: a layer's inputs, in banks of memory, while those of the next layer come in."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from accel.dataflow.timing import in_block_ram
+
 
 class InputBuffer(wiring.Component):
     """Two sets of elements; element ``e`` lies in bank ``e % banks``, row ``e // banks``.
 
     ``writers`` are the numbers of elements that each writer brings at once, of which only one writes in any cycle.
     A layer's elements are written in order into one set, from its first element on; ``last`` marks the layer's last
-    write, after which the other set is written. Elements can be read in the cycle after they were written.
+    write, after which the other set is written. Elements can be read in the cycle in which they are written.
 
-    ``x`` are ``simd`` elements of ``read_set``: tile ``row * fold + part`` in the same cycle, ``fold`` being the number
-    of tiles that lie side by side because a writer brings more than ``simd`` elements at once.
+    ``x`` are ``simd`` elements of ``read_set``: tile ``row * fold + part`` of the cycle before, ``fold`` being the
+    number of tiles that lie side by side because a writer brings more than ``simd`` elements at once. Banks that
+    `in_block_ram` wants there lie in block RAM, all others in LUTs.
     """
 
     def __init__(self, *, width: int, simd: int, writers: tuple[int, ...], elements: int) -> None:
@@ -30,6 +33,7 @@ class InputBuffer(wiring.Component):
         # the surplus of a layer's last write may reach into one more row
         rows = -(-(elements + max(writers) - 1) // self.banks)
         self.row_bits = max((rows - 1).bit_length(), 1)
+        self.depth = 2 << self.row_bits
         ports: dict[str, wiring.Member] = {
             "read_set": In(1),
             "row": In(self.row_bits),
@@ -79,9 +83,13 @@ class InputBuffer(wiring.Component):
         with m.Elif(advance):
             m.d.sync += [row.eq(next_row), next_row.eq(next_row + 1)]
 
+        block = in_block_ram(self.depth, self.width)
+        style = "block" if block else "distributed"
+        address_read, part = Signal(1 + self.row_bits), Signal.like(self.part)
+        m.d.sync += [address_read.eq(Cat(self.row, self.read_set)), part.eq(self.part)]
         read: list[Value] = []
         for bank in range(self.banks):
-            memory = Memory(shape=self.width, depth=2 << self.row_bits, init=[], attrs={"ram_style": "distributed"})
+            memory = Memory(shape=self.width, depth=self.depth, init=[], attrs={"ram_style": style})
             m.submodules[f"bank{bank}"] = memory
             port = memory.write_port()
             address = Mux(any_of(wraps[bank]), next_row, row) if wraps[bank] else row
@@ -89,11 +97,15 @@ class InputBuffer(wiring.Component):
             for v in values[bank]:
                 value = value | v
             m.d.comb += [port.en.eq(any_of(enables[bank])), port.addr.eq(Cat(address, write_set)), port.data.eq(value)]
-            out = memory.read_port(domain="comb")
-            m.d.comb += out.addr.eq(Cat(self.row, self.read_set))
+            if block:
+                out = memory.read_port(transparent_for=(port,))
+                m.d.comb += out.addr.eq(Cat(self.row, self.read_set))
+            else:
+                out = memory.read_port(domain="comb")
+                m.d.comb += out.addr.eq(address_read)
             read.append(out.data)
         for i in range(self.simd):
-            m.d.comb += self.x[i].eq(Array(read[i + f * self.simd] for f in range(self.fold))[self.part])
+            m.d.comb += self.x[i].eq(Array(read[i + f * self.simd] for f in range(self.fold))[part])
         return m
 
 

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, 
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.dataflow.multipliers import BLOCKS
 from accel.dataflow.narrow import signed_bits
 from accel.dataflow.timing import TREE_RADIX, tree_stages
 from accel.rtl.plan import Plan
@@ -19,7 +20,7 @@ class Products(wiring.Component):
     ``2 + tree_stages(fan_in)`` cycles later. Weights of a single step are constants that never change, and wait in no
     register, so that synthesis makes of each product what its weight needs.
 
-    Neurons share DSP48E1s as `Packing` says: with all fields but the highest unsigned, the fields of a product do not
+    Neurons share multipliers as `Packing` says: with all fields but the highest unsigned, those of a product do not
     touch each other, nor do those of as many products' sum as the fields have room for. What the codes' offset adds to
     a sum, ``offset * sum(x)``, is the same for all neurons; it is added up once, beside the trees, and leaves each sum
     in the last stage of its tree.
@@ -79,7 +80,7 @@ class Products(wiring.Component):
             for start in range(0, plan.fan_in, packing.chain):
                 chained = range(start, min(start + packing.chain, plan.fan_in))
                 weights = [[self.weight(p, i) for p in neurons] for i in chained]
-                if plan.multiplier == "dsp":
+                if plan.multiplier in BLOCKS:
                     fields = self.shared(m, weights, [inputs[i] for i in chained], f"{first}_{start}")
                 else:
                     fields = [self.fabric(m, weights[0][0], inputs[start], f"{first}_{start}")]
@@ -134,7 +135,7 @@ class Products(wiring.Component):
         return operand
 
     def shared(self, m: Module, weights: list[list[Value]], x: list[Signal], name: str) -> list[Value]:
-        """A DSP48E1 for the weights that meet each input; its adder, if any, sums up what the others give.
+        """A multiplier for the weights that meet each input; a DSP48E1's adder sums up what the others give.
 
         Operand and product registers have no reset and no enable, so that they fit into it.
         """

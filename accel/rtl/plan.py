@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from accel.dataflow.dsp48e1 import side_by_side
+from accel.dataflow.multipliers import BLOCKS
 from accel.dataflow.narrow import Constants, narrow, signed_bits
 from accel.dataflow.pipeline import Activation
 from accel.dataflow.timing import PARALLEL_LEVELS, search_bits
@@ -51,7 +51,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Packing:
-    """How weights share multipliers: a DSP48E1 takes ``share`` neurons' weights, ``field`` bits apart, and one input.
+    """How weights share multipliers: one takes ``share`` neurons' weights, ``field`` bits apart, and one input.
 
     ``chain`` such products can be added up as they are.
 
@@ -109,8 +109,8 @@ class Plan:
     """Multipliers and activation units of a node: their sizes, widths and constants.
 
     ``pe`` neurons at a time are the sums of ``fan_in`` products a step each; with ``own`` each neuron has inputs of its
-    own, else they are the same for all. ``multiplier`` is "dsp" or "lut". ``drain`` accumulators at once are activated.
-    ``neurons`` are those of each layer, ``steps`` the words of the weight memory.
+    own, else they are the same for all. ``multiplier`` is one of `BLOCKS`, or "lut". ``drain`` accumulators at once are
+    activated. ``neurons`` are those of each layer, ``steps`` the words of the weight memory.
     """
 
     def __init__(
@@ -154,15 +154,15 @@ class Plan:
 
     @cached_property
     def packing(self) -> Packing:
-        """As many weights to a DSP48E1 as fit its 25-bit signed operand."""
+        """As many weights to a multiplier as fit its wide operand."""
         weight = self.weight_type
         if weight.is_bipolar:
             unsigned, scale, offset = True, 2, 1
         else:
             unsigned, scale, offset = not weight.signed, 1, 1 << (weight.width - 1) if weight.signed else 0
         share, chain = 1, 1
-        if self.multiplier == "dsp" and not self.own:
-            share, chain = side_by_side(weight.width, self.input_width, unsigned=unsigned)
+        if self.multiplier in BLOCKS and not self.own:
+            share, chain = BLOCKS[self.multiplier].side_by_side(weight.width, self.input_width, unsigned=unsigned)
         field = weight.width + self.input_width + chain.bit_length() - 1
         return Packing(share, chain, field, unsigned, scale, offset)
 

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from accel.dataflow.rom import ROM_SLICE, rom_block_bits
+from accel.dataflow.rom import ROM_SLICE, rom_block_bits, rom_slice
 
 
 def rom(m: Module, name: str, words: list[int], width: int, address: Value, *, style: str | None = None) -> Value:
@@ -61,11 +61,12 @@ def slices(m: Module, name: str, words: list[int], width: int, address: Value, *
     "logic" is Yosys's word for LUTs; "distributed" is LUTRAM to it, which it takes for no ROM.
     """
     found: list[Value] = []
-    for start in range(0, width, ROM_SLICE):
-        bits = min(ROM_SLICE, width - start)
+    size = rom_slice(len(words)) if style == "block" else ROM_SLICE
+    for start in range(0, width, size):
+        bits = min(size, width - start)
         init = [word >> start & ((1 << bits) - 1) for word in words]
         memory = Memory(shape=bits, depth=len(words), init=init, attrs={"rom_style": style, "ram_style": style})
-        m.submodules[f"{name}_{start // ROM_SLICE}" if width > ROM_SLICE else name] = memory
+        m.submodules[f"{name}_{start // size}" if width > size else name] = memory
         port = memory.read_port()
         m.d.comb += port.addr.eq(address)
         found.append(port.data)
