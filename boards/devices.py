@@ -15,8 +15,9 @@ SOC = Budget(lut=2_800, ff=2_000, bram36=31.5, dsp=4, name="soc")
 # connected with everything (MNIST's 20,000 took it a quarter).
 ROUTABLE_LUT = 34_000
 ROUTABLE_ARRAY_LUT = 24_000
-# Of the DSP48E1: they come in chains of up to four that are added up, and nextpnr-himbaechel's placer, which tries
-# places at random, finds none for the last of them (RN07's 238 of 240 were not placed in five minutes, 222 at once).
+# Of the DSP48E1: they come in chains of up to four that are added up, two of which do not fit into a run of ten without
+# a gap. nextpnr-himbaechel's placer, which tries places at random, found none for the last of RN07's 238 of 240 in five
+# minutes, and `toolchain.macros` has room for 48 chains of four.
 MOST_DSP = 0.95
 # Of the 103.5 BRAM36 that the SoC leaves on the Artix-7 100T; the rest is for what synthesis finds beyond the estimate.
 MOST_BRAM = 100.0
@@ -41,19 +42,19 @@ XC7A35T = Budget(lut=20_800, ff=41_600, bram36=50.0, dsp=90, name="xc7a35tcsg324
 LFE5U_85F = Budget(lut=83_640, ff=83_640, bram36=104.0, dsp=156, name="LFE5U-85F-6BG381C")
 
 
-# LUTs and multipliers, counted as folding does, that nextpnr-ecp5 still routes within minutes on a small machine: 114
-# MULT18X18D beside 4,000 LUTs were not routed after 19 minutes; without them 8,000 LUTs took two. Requantization needs
-# some.
+# LUTs and multipliers, counted as folding does, that nextpnr-ecp5 still routes within minutes on a small machine: 8,000
+# and 60 take it three to six, placing included. 114 MULT18X18D without registers of their own, in pairs that made
+# products of 25 bits, were not routed after 19 minutes beside 4,000 LUTs.
 ROUTABLE_ON_ECP5_LUT = 8_000
 ROUTABLE_ON_ECP5_DSP = 60
 
 
 def left_on_ecp5(device: Budget, soc: Budget = SOC) -> Budget:
-    """What of an ECP5 to promise to folding, which counts in LUT6 and in DSP48E1 with an operand of 25 bits.
+    """What of an ECP5 to promise to folding, which counts in LUT6, and for requantization in operands of 25 bits.
 
     A LUT6 is up to four LUT4 and both families' adders take a LUT a bit: a third is on the safe side. A product of a
-    25-bit operand is two multipliers of 18 x 18. Block RAMs of 18 Kbit come as wide as those of the Artix-7. No more
-    than the open router copes with.
+    25-bit operand is two multipliers of 18 x 18, so there are two for each that is promised. Block RAMs of 18 Kbit come
+    as wide as those of the Artix-7. No more than the open router copes with.
     """
     left = left_for_accelerator(device, soc)
     return replace(

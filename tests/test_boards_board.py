@@ -134,8 +134,9 @@ def test_budgets() -> None:
     assert left_for_accelerator(XC7A35T).lut == 20_800 - SOC.lut
     assert boards.find("arty-a7-35").budget == left_for_accelerator(XC7A35T)
     ecp5 = boards.find("ulx3s").budget
-    # A product in a DSP48E1 is two multipliers here, a LUT6 at most three or four LUT4: all of it must be there.
+    # A product of requantization is two multipliers here, a LUT6 at most three or four LUT4: all of it must be there.
     assert 2 * ecp5.dsp + SOC.dsp <= LFE5U_85F.dsp and 4 * ecp5.lut + SOC.lut <= LFE5U_85F.lut
+    assert ecp5.multipliers == ("dsp18", "lut")
     assert ecp5.dsp == ROUTABLE_ON_ECP5_DSP and ecp5.lut == ROUTABLE_ON_ECP5_LUT == ecp5.for_arrays.lut
     assert ecp5.bram36 == LFE5U_85F.bram36 - SOC.bram36
 

@@ -88,12 +88,12 @@ def network(sizes: list[int], weight: IntType, level: IntType) -> Graph:
     return Graph("net", Tensor("x", (sizes[0],), level), name, tuple(operators))
 
 
-def synthesized(pipeline: Pipeline, folder: Path) -> yosys.Resources:
+def synthesized(pipeline: Pipeline, folder: Path, family: str = "xc7") -> yosys.Resources:
     """The whole accelerator, registers and DMA included."""
     verilog = folder / "headrace.v"
     face = accelerator(pipeline, hash_value=1, memory=Memory(0x8000_0000, 1 << 15))
     verilog.write_text(to_verilog(face, "headrace"))
-    return yosys.synthesize(verilog, "headrace", out_dir=folder).total
+    return yosys.synthesize(verilog, "headrace", family=family, out_dir=folder).total
 
 
 def agrees(built: Built, found: yosys.Resources, *, lut: float) -> None:
@@ -109,6 +109,17 @@ def test_arrays_as_estimated(tmp_path: Path, bits: int, pe: int, style: str) -> 
     size = {"pe": pe, "simd": 8, "drain": 4, "multiplier": style, "memory": "bram", "array": "a"}
     built = build(graph, budget=BUDGET, pins={f"dense{i}": size for i in range(3)})
     agrees(built, synthesized(built.pipeline, tmp_path), lut=0.15)
+
+
+@pytest.mark.parametrize(("bits", "pe", "multipliers"), [(2, 7, 10), (4, 7, 20), (8, 3, 15)])
+def test_multipliers_of_the_ecp5_as_estimated(tmp_path: Path, bits: int, pe: int, multipliers: int) -> None:
+    """Two weights of 4 bits share a multiplier of 18 bits, four of 2 bits do; the last one may be alone."""
+    weight, level = IntType.of(width=bits, signed=True), IntType(0, (1 << bits) - 1)
+    graph = network([20, 12], weight, level)
+    size = {"pe": pe, "simd": 5, "drain": 1, "memory": "bram"}
+    built = build(graph, budget=replace(BUDGET, multiplier="dsp18"), pins={"dense0": size | {"multiplier": "dsp18"}})
+    found = synthesized(built.pipeline, tmp_path, "ecp5")
+    assert (found.dsp, built.total.dsp, found.bram36) == (multipliers, multipliers, built.total.bram36)
 
 
 @pytest.mark.slow
