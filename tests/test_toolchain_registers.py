@@ -56,7 +56,13 @@ DESIGNS: dict[str, tuple[dict[str, str], int]] = {
     "used at once as well": ({"ALSO": "product[7]"}, 0),
     "inverted": ({"IF": "p <= ~product;"}, 0),
     "two clocks": ({"IF": "p[3:0] <= product; end always @(posedge other) begin p[8:4] <= product >>> 4;"}, 0),
-    "two multipliers": ({"WIDTH": "20", "IF": "p <= product >>> 15;"}, 0),
+    "two multipliers": ({"WIDTH": "20", "IF": "p <= product >>> 15;"}, 9),
+    "two multipliers, whole": ({"WIDTH": "20", "IF": "p <= product ^ (product >>> 9);"}, 0),
+    "three multipliers and LUTs": ({"WIDTH": "40", "IF": "p <= product >>> 30;"}, 0),
+    "a product of a product": ({"WIDTH": "4", "IF": "p <= product[6:0] * $signed({1'b0, rb});"}, 9),
+    "a sum": ({"IF": "p <= product + ra;"}, 0),
+    "a sum with itself": ({"IF": "p <= product + (product >>> 2);"}, 9),
+    "a difference": ({"IF": "p <= product - (product >>> 2);"}, 0),
 }
 
 
