@@ -280,6 +280,22 @@ def test_inferences_errors_and_recovery(
             assert memory.fail_at is None and not ctx.get(face.dma.cyc)
             await good_inference()
 
+        # Starts in the cycles around the bus error that ends an inference are refused, or taken up.
+        outcomes = set()
+        for wait in range(7):
+            await prepare()
+            memory.fail_at = (False, 0)
+            await bus.access(Register.START, HASH)
+            if wait:
+                await ctx.tick().repeat(wait)
+            await bus.access(Register.START, HASH)
+            status, cause = await bus.settle(), await bus.access(Register.ERROR)
+            assert (status, cause) in ((ERROR, Error.BUSY), (ERROR, Error.READ), (DONE, Error.NONE))
+            assert memory.fail_at is None
+            outcomes.add(cause)
+        assert Error.NONE in outcomes and len(outcomes) > 1  # the others are refused, one in the cycle of the abort
+        await good_inference()
+
         # An abort, at any time, even when memory does not answer.
         for _ in range(2):
             await prepare()
