@@ -15,8 +15,8 @@ SOC = Budget(lut=2_800, ff=2_000, bram36=31.5, dsp=4, name="soc")
 # connected with everything (MNIST's 20,000 took it a quarter).
 ROUTABLE_LUT = 34_000
 ROUTABLE_ARRAY_LUT = 24_000
-# Of the DSP48E1: they come in chains of up to four that are added up, two of which do not fit into a run of ten without
-# a gap. nextpnr-himbaechel's placer, which tries places at random, found none for the last of RN07's 238 of 240 in five
+# Of the DSP48E1: they come in chains of up to four that are added up, and of ten in a run two chains leave two over.
+# nextpnr-himbaechel's placer, which tries places at random, found none for the last of RN07's 238 of 240 in five
 # minutes, and `toolchain.macros` has room for 48 chains of four.
 MOST_DSP = 0.95
 # Of the 103.5 BRAM36 that the SoC leaves on the Artix-7 100T; the rest is for what synthesis finds beyond the estimate.

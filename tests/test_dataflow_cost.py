@@ -35,11 +35,11 @@ def arrays(built: Pipeline) -> list[ArrayNode]:
 def test_widths_are_those_of_the_gateware(data: Path, model: str) -> None:
     graph = lower(load(data / "models" / f"{model}.onnx"))
     for node in arrays(build(graph, budget=Budget(10**5, 10**5, 100, 20)).pipeline):
-        for simd, style in ((1, "dsp"), (3, "dsp"), (16, "dsp"), (16, "lut")):
+        for simd, style in ((1, "dsp"), (3, "dsp"), (16, "dsp"), (4, "dsp18"), (16, "lut")):
             plan = ArrayPlan(replace(node, simd=simd, multiplier=style))
             w, bits = widths(node.layers, node.source.type), weight_bits(node.layers, node.source.type, simd)
             assert (w.code, w.accumulator, bits) == (plan.input_width, plan.width, plan.weight_type.width)
-            assert style == "lut" or shared_by(w, bits) == (plan.packing.share, plan.packing.chain)
+            assert style == "lut" or shared_by(w, bits, style) == (plan.packing.share, plan.packing.chain)
         image = plan.requantization()
         if image is None:
             assert (w.multiplier, w.bias) == (0, 0)
