@@ -23,7 +23,7 @@ def test_every_cycle_counts_once(streams: int, reading: float, seed: int) -> Non
 
     async def bench(ctx: SimulatorContext) -> None:
         expected = [[0, 0] for _ in range(streams)]
-        before, asked, found = expected, None, None
+        before, counted, asked, found = expected, expected, None, None
         for cycle in range(12 * streams + 150):
             counting = cycle % 101 < 60
             clearing = cycle in (3, 80)
@@ -38,7 +38,8 @@ def test_every_cycle_counts_once(streams: int, reading: float, seed: int) -> Non
                 ctx.set(counters.monitor[i].ready, rng.random() < ready)
             if found is not None and cycle > 4:
                 assert [ctx.get(counters.starved), ctx.get(counters.blocked)] == found, cycle
-            found = None if asked is None else before[asked]
+            found = None if asked is None else counted[asked]
+            counted = before
             after = [list(pair) for pair in before]
             if counting:
                 for i in range(streams):

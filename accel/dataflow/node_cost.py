@@ -263,7 +263,7 @@ def face_cost(links: int) -> Cost:
     These count to twice the number of links; a LUT a bit counts, and another one chooses.
     """
     bits = 2 * (2 * links).bit_length()
-    return FACE + Cost(lut=round(links * bits * COUNTER_LUTS), ff=links * bits)
+    return FACE + Cost(lut=round(links * bits * COUNTER_LUTS), ff=links * (bits + 2))
 
 
 def fifo_cost(stream: Stream, depth: int) -> Cost:

@@ -20,8 +20,10 @@ class StallCounters(wiring.Component):
 
     Cycles count while ``count`` is high; ``clear`` sets all counters to zero, and wins. ``read`` names a ``stream`` in
     one cycle, whose visit the next cycle is; in the one after that ``starved`` and ``blocked`` hold all that was
-    counted up to the visit. At most one cycle in two may have a ``read``. Nothing changes in cycles without ``count``,
-    ``clear`` and ``read``, but for the two after them.
+    counted before the visit. At most one cycle in two may have a ``read``. Nothing changes in cycles without ``count``,
+    ``clear`` and ``read``, but for the three after them.
+
+    Streams lie all over the device, so what they do is registered before it is counted.
     """
 
     def __init__(self, streams: int) -> None:
@@ -43,33 +45,37 @@ class StallCounters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        count, clear = Signal(), Signal()
+        m.d.sync += [count.eq(self.count), clear.eq(self.clear)]
         turn, visited = Signal(range(self.streams)), Signal(range(self.streams))
         with m.If(self.read):
             m.d.sync += visited.eq(self.stream)
-        with m.Elif(self.count):
+        with m.Elif(count):
             m.d.sync += [visited.eq(turn), turn.eq(wrapped(turn, self.streams))]
 
         old = Signal(self.streams)  # the word in memory is of the time before `clear`
         small: list[list[Signal]] = [[], []]
         for i in range(self.streams):
             visit = visited == i
-            with m.If(self.clear):
+            with m.If(clear):
                 m.d.sync += old[i].eq(1)
             with m.Elif(visit):
                 m.d.sync += old[i].eq(0)
             state = self.monitor[i]
-            for name, counters, event in (
+            for name, counters, happens in (
                 ("starved", small[0], state.ready & ~state.valid),
                 ("blocked", small[1], state.valid & ~state.ready),
             ):
+                event = Signal(name=f"is_{name}{i}")
+                m.d.sync += event.eq(happens)
                 # reads may put off a visit until twice as many cycles have gone by
                 counter = Signal(range(2 * self.streams + 1), name=f"{name}{i}")
                 counters.append(counter)
-                with m.If(self.clear):
+                with m.If(clear):
                     m.d.sync += counter.eq(0)
                 with m.Elif(visit):
-                    m.d.sync += counter.eq(self.count & event)
-                with m.Elif(self.count & event):
+                    m.d.sync += counter.eq(count & event)
+                with m.Elif(count & event):
                     m.d.sync += counter.eq(counter + 1)
 
         m.submodules.memory = memory = Memory(
