@@ -43,8 +43,8 @@ LFE5U_85F = Budget(lut=83_640, ff=83_640, bram36=104.0, dsp=156, name="LFE5U-85F
 
 
 # LUTs and multipliers, counted as folding does, that nextpnr-ecp5 still routes within minutes on a small machine: 8,000
-# and 60 take it three to six, placing included. 114 MULT18X18D without registers of their own, in pairs that made
-# products of 25 bits, were not routed after 19 minutes beside 4,000 LUTs.
+# and 60 take it five to eleven beside other jobs, placing included. 114 MULT18X18D without registers of their own, in
+# pairs that made products of 25 bits, were not routed after 19 minutes beside 4,000 LUTs.
 ROUTABLE_ON_ECP5_LUT = 8_000
 ROUTABLE_ON_ECP5_DSP = 60
 

@@ -88,7 +88,7 @@ def test_registers_move_into_the_multiplier(name: str, tmp_path: Path) -> None:
 
 
 def prove_equal(folder: Path) -> None:
-    """Yosys proves that the netlist does what the Verilog does, in every state that follows power-up."""
+    """Yosys proves that the netlist does what the Verilog does, from power-up on; all clocks are one to it."""
     yosys.find().run(
         [
             'read_verilog "top.v"',

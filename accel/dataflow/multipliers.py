@@ -38,7 +38,7 @@ class Block:
         return share, min(1 << room, self.chained)
 
 
-# The adder that sums up products, and what is cut off a large operand goes through the narrow port, so that it can.
+# What is cut off an operand of a DSP48E1 goes through the narrow port of another one, whose adder sums up both.
 DSP48E1 = Block(wide=25, narrow=18, chained=4, slice=17, least=9)
 MULT18X18D = Block(wide=18, narrow=18, chained=1, slice=18, least=3)
 BLOCKS = {"dsp": DSP48E1, "dsp18": MULT18X18D}

@@ -85,8 +85,13 @@ class InputBuffer(wiring.Component):
 
         block = in_block_ram(self.depth, self.width)
         style = "block" if block else "distributed"
-        address_read, part = Signal(1 + self.row_bits), Signal.like(self.part)
-        m.d.sync += [address_read.eq(Cat(self.row, self.read_set)), part.eq(self.part)]
+        wanted: Value = Cat(self.row, self.read_set)
+        part = Signal.like(self.part)
+        m.d.sync += part.eq(self.part)
+        if not block:  # block RAM has a register of its own for that
+            held = Signal(len(wanted), name="read_address")
+            m.d.sync += held.eq(wanted)
+            wanted = held
         read: list[Value] = []
         for bank in range(self.banks):
             memory = Memory(shape=self.width, depth=self.depth, init=[], attrs={"ram_style": style})
@@ -97,12 +102,8 @@ class InputBuffer(wiring.Component):
             for v in values[bank]:
                 value = value | v
             m.d.comb += [port.en.eq(any_of(enables[bank])), port.addr.eq(Cat(address, write_set)), port.data.eq(value)]
-            if block:
-                out = memory.read_port(transparent_for=(port,))
-                m.d.comb += out.addr.eq(Cat(self.row, self.read_set))
-            else:
-                out = memory.read_port(domain="comb")
-                m.d.comb += out.addr.eq(address_read)
+            out = memory.read_port(transparent_for=(port,)) if block else memory.read_port(domain="comb")
+            m.d.comb += out.addr.eq(wanted)
             read.append(out.data)
         for i in range(self.simd):
             m.d.comb += self.x[i].eq(Array(read[i + f * self.simd] for f in range(self.fold))[part])

@@ -218,7 +218,8 @@ class Face(wiring.Component):
                 m.d.sync += error.eq(Error.DESTINATION)
             with m.Else():
                 m.d.comb += dma.start.eq(1)
-                m.d.sync += [busy.eq(1), untaken.eq(source.beats), cycles.eq(2)]
+                m.d.sync += [busy.eq(1), untaken.eq(source.beats)]
+                m.d.sync += cycles.eq(2)  # that of the write, and this one
         with m.If(busy & dma.done & (untaken == 0)):
             m.d.sync += [busy.eq(0), done.eq(1)]
         with m.If(dma.read_error | dma.write_error):
