@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from mock_tools import MockTools
 
-from toolchain import flow, programs, yosys
+from toolchain import flow, process, programs, yosys
 from toolchain.device import Device
 from toolchain.implementation import ImplementationError, ImplementationReport, TimingError
 from toolchain.project import load_plugins
@@ -151,6 +151,18 @@ def test_large_cells_are_placed_first(tools: MockTools, tmp_path: Path) -> None:
     assert none in lines and "--pre-place" not in tools.calls[-3]
 
 
+def test_long_steps_say_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "HEARTBEAT_SECONDS", 0.2)
+    lines: list[str] = []
+    process.Processes(lines.append).run(
+        ["sh", "-c", "printf 'Info: iter=7\n\n'; sleep 0.5"],
+        step="place and route: seed 1",
+        cwd=tmp_path,
+        log=tmp_path / "log",
+    )
+    assert lines and set(lines) == {"place and route: seed 1: 0 s; iter=7"}
+
+
 def test_the_best_seed_is_kept_and_nothing_is_done_twice(tools: MockTools, tmp_path: Path) -> None:
     tools.set(mhz={"1": 55, "2": 81, "3": 0, "4": 70, "5": 60})
     lines: list[str] = []
@@ -203,6 +215,8 @@ def test_a_missed_clock_is_a_failure_that_shows_its_path(tools: MockTools, tmp_p
         f"(log: {tmp_path}/out/logs/seed-2.log)"
     )
     assert not (tmp_path / "out/top.bit").exists()
+    assert error.value.report == ImplementationReport.load(tmp_path / "out/report.json")
+    assert [round(seed.margin, 2) for seed in error.value.report.seeds] == [0.8, 0.91]
     tools.forget()
     report = build(tmp_path, allow_timing_fail=True)
     assert not report.met and report.seed == 2

@@ -66,6 +66,35 @@ def test_report(tmp_path: Path) -> None:
     assert routed.utilization == {"lut": timing.Use(62, 63400), "bram36": timing.Use(3.5, 135)}
 
 
+def test_log_of_nextpnr_xilinx() -> None:
+    log = """Info: Device utilisation:
+Info: \t          SLICE_LUTX: 39083/126800    30%
+Info: \t           SLICE_FFX: 15608/126800    12%
+Info: \t            RAMB18E1:    24/  270     8%
+Info: \t        RAMBFIFO36E1:     0/  135     0%
+Info: \t            RAMB36E1:    20/  135    14%
+Info: \t             DSP48E1:     4/  240     1%
+Info: Max frequency for clock 'VexRiscv.clk': 60.82 MHz (FAIL at 75.00 MHz)
+Info: Critical path report for clock 'VexRiscv.clk' (posedge -> posedge):
+Info: curr total
+Info:  0.1  0.1  Source core.array0.control3[1]\\FDRE.Q
+Info: 10.0 10.1    Net core.array0.control3[1] budget 2.195000 ns (72,131) -> (51,63)
+Info:                Sink $abc$1449122$lut$aiger$o7124.A1
+Info:  0.1 10.2  Source $abc$1449122$lut$aiger$o7124.O6
+Info:  0.1 10.3  Setup core.array0.finished50[15]\\FDRE.D
+Warning: Max frequency for clock 'VexRiscv.clk': 71.91 MHz (FAIL at 75.00 MHz)
+"""
+    routed = timing.read_log(log, family="xc7")
+    assert routed.clocks == (timing.Clock("VexRiscv.clk", 71.91e6, 75e6),)
+    assert [str(path) for path in routed.paths] == [
+        "10.3 ns (10.0 ns of it routing): core.array0.control3 → core.array0.finished50"
+    ]
+    assert routed.utilization == {
+        "lut": timing.Use(39083, 63400), "ff": timing.Use(15608, 126800),
+        "bram36": timing.Use(32, 135), "dsp": timing.Use(4, 240),
+    }  # fmt: skip
+
+
 def test_clock_names_are_found_through_buffers() -> None:
     cells = {
         "pad": {"type": "IBUF", "connections": {"I": [2], "O": [115]}},

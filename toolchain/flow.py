@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def implement(
     one a core). ``nextpnr_options`` come last. The best seed is kept: of those that meet all clocks, or of all with
     ``allow_timing_fail``. Without ``pack`` its routed design is the end, and there is no bitstream.
 
-    Raises `ImplementationError`, `TimingError`, `programs.MissingError`, `yosys.YosysError`.
+    A clock that is missed raises `TimingError`, and report.json tells of the routed design all the same. Raises
+    `ImplementationError`, `programs.MissingError`, `yosys.YosysError` besides.
     """
     numbers = list(range(1, seeds + 1)) if isinstance(seeds, int) else list(seeds)
     if not numbers or min(numbers) < 0:
@@ -61,7 +63,7 @@ def implement(
     tools = programs.xc7(device) if device.family == "xc7" else programs.ecp5()
     out_dir = out_dir.resolve()
     tools.links(out_dir / "bin")
-    processes = Processes()
+    processes, synthesis_log = Processes(say), out_dir / "logs" / "synthesis.log"
     try:
         synthesis = synthesize(
             verilog,
@@ -69,7 +71,7 @@ def implement(
             device=device,
             tools=tools,
             folder=out_dir / "synthesis",
-            log=out_dir / "logs" / "synthesis.log",
+            log=synthesis_log,
             say=say,
             processes=processes,
         )
@@ -84,38 +86,42 @@ def implement(
         routes = Seeds(_FLOWS[device.family], top, device, out_dir, tools, design, say, processes)
         results = routes.sweep(numbers, jobs or os.cpu_count() or 1)
         best = _best(results, static_helps=tools.variant == "himbaechel")
-        log = routes.log(f"seed-{best.seed}")
         routed = routes.read(best.seed)
-        swept = f" with seed {best.seed}, the best of {sum(not result.error for result in results)}"
-        check_timing(routed.clocks, routed.paths, log=log, allow_fail=allow_timing_fail, seeds=swept)
-        seconds = {"synthesis": synthesis.seconds, "place and route": best.seconds}
-        patched, bitstream = False, None
+        report = ImplementationReport(
+            bitstream=None,
+            device=device.part,
+            seed=best.seed,
+            clocks=routed.clocks,
+            paths=routed.paths,
+            utilization=routed.utilization,
+            synthesis=synthesis.total,
+            seeds=tuple(results),
+            seconds={"synthesis": synthesis.seconds, "place and route": best.seconds},
+            tools=tools.versions,
+            logs={"synthesis": str(synthesis_log), "place and route": str(routes.log(f"seed-{best.seed}"))},
+            patched=False,
+        )
+        report.save(out_dir / "report.json")
+        came_through = sum(not result.error for result in results)
+        check_timing(report, log=routes.log(f"seed-{best.seed}"), allow_fail=allow_timing_fail, seeds=came_through)
         if pack:
             patched = routes.fill(best.seed)
-            seconds["bitstream"] = routes.pack(best.seed)
+            seconds = routes.pack(best.seed)
             bitstream = out_dir / f"{top}.bit"
             shutil.copyfile(routes.seed_folder(best.seed) / f"{top}.bit", bitstream)
+            report = replace(
+                report,
+                bitstream=str(bitstream),
+                seconds=report.seconds | {"bitstream": seconds},
+                logs=report.logs | {"bitstream": str(routes.log("bitstream"))},
+                patched=patched,
+            )
+            report.save(out_dir / "report.json")
+            say(f"bitstream: {bitstream} (seed {best.seed}, {speeds(routed.clocks)})")
     except ToolError as error:
         raise ImplementationError(str(error)) from error
     finally:
         processes.kill()
-    report = ImplementationReport(
-        bitstream=str(bitstream) if bitstream else None,
-        device=device.part,
-        seed=best.seed,
-        clocks=routed.clocks,
-        paths=routed.paths,
-        utilization=routed.utilization,
-        synthesis=synthesis.total,
-        seeds=tuple(results),
-        seconds=seconds,
-        tools=tools.versions,
-        logs={step: str(log if step == "place and route" else routes.log(step)) for step in seconds},
-        patched=patched,
-    )
-    report.save(out_dir / "report.json")
-    if bitstream is not None:
-        say(f"bitstream: {bitstream} (seed {best.seed}, {speeds(routed.clocks)})")
     return report
 
 
@@ -166,7 +172,7 @@ def synthesize(
     (folder / f"{top}.json").unlink(missing_ok=True)
     say(f"synthesis: {top} with Yosys {tools.versions['yosys']} for {device.part}")
     start = time.monotonic()
-    project.make("synth", log=log, bin_folder=folder.parent / "bin", processes=processes)
+    project.make("synth", step="synthesis", log=log, bin_folder=folder.parent / "bin", processes=processes)
     statistics = json.loads((folder / f"{top}.stat.json").read_text())
     if not xc7:
         netlist = json.loads((folder / f"{top}.json").read_text())
@@ -206,7 +212,7 @@ def place(
 
     The one that is there is taken if it is of the same ``structure`` (`memories.split`) and part.
     """
-    if tools.variant != "himbaechel" or tools.database is None:
+    if tools.database is None:
         return ""
     if not tools.scripts:
         say("places: this nextpnr was built without Python, so it places block RAMs and DSP48E1 as it likes")
@@ -216,13 +222,13 @@ def place(
     if not tilegrid.is_file():
         say(f"places: no {tilegrid}, so nextpnr places block RAMs and DSP48E1 as it likes")
         return ""
-    first = f"# {key_of(structure, tilegrid.read_bytes(), macros.VERSION)}\n"
+    first = f"# {key_of(structure, tilegrid.read_bytes(), tools.variant, macros.VERSION)}\n"
     if script.is_file() and script.read_text().startswith(first):
         return script.read_text()
     say(f"places: block RAMs and DSP48E1 of {top}, before its logic")
     start = time.monotonic()
     try:
-        found = macros.floorplan(netlist, top=top, tilegrid=tilegrid)
+        found = macros.floorplan(netlist, top=top, tilegrid=tilegrid, variant=tools.variant)
     except macros.NoRoomError as error:
         say(f"places: {error}; nextpnr places them as it likes")
         return ""
@@ -235,7 +241,7 @@ def place(
 
 _SCRIPT = """\
 for cell, bel in PLACES.items():
-    ctx.cells[cell].setAttr("BEL", bel)  # nextpnr's own name for its design
+    ctx.cells[cell].setAttr("BEL", bel)  # ctx is nextpnr's own name for its design
 """
 
 

@@ -16,7 +16,11 @@ class ImplementationError(RuntimeError):
 
 
 class TimingError(ImplementationError):
-    """The routed design misses a clock."""
+    """The routed design misses a clock; ``report`` is of that design, which has no bitstream."""
+
+    def __init__(self, message: str, report: ImplementationReport) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 @dataclass(frozen=True)
@@ -89,21 +93,24 @@ def speeds(clocks: Sequence[timing.Clock]) -> str:
     return ", ".join(f"{c.name} {c.achieved_hz / 1e6:.1f} MHz of {c.required_hz / 1e6:.1f}" for c in clocks)
 
 
-def check_timing(
-    clocks: Sequence[timing.Clock],
-    paths: Sequence[timing.CriticalPath],
-    *,
-    log: Path,
-    allow_fail: bool,
-    seeds: str = "",
-) -> None:
-    """Raise `TimingError`, with the critical path, where a clock is missed and that is not allowed."""
+def check_timing(report: ImplementationReport, *, log: Path, allow_fail: bool, seeds: int = 0) -> None:
+    """Raise `TimingError`, with the critical path, where a clock is missed and that is not allowed.
+
+    ``seeds``: how many came through, of a flow that has seeds. Raises `ImplementationError` where registers have no
+    clock, as then ``log`` was not understood.
+    """
+    if not report.clocks and report.utilization.get("ff", timing.Use(0, 0)).used:
+        raise ImplementationError(f"timing: no clock is told of a design with registers (log: {log})")
     missed = ", ".join(
-        f"{c.name} reaches {c.achieved_hz / 1e6:.1f} of {c.required_hz / 1e6:.1f} MHz" for c in clocks if not c.met
+        f"{c.name} reaches {c.achieved_hz / 1e6:.1f} of {c.required_hz / 1e6:.1f} MHz"
+        for c in report.clocks
+        if not c.met
     )
     if missed and not allow_fail:
-        worst = next((path for path in paths if path.start == clocks[0].name), None)
+        worst = next((path for path in report.paths if path.start == report.clocks[0].name), None)
+        swept, more = (f" with seed {report.seed}, the best of {seeds}", ", more SEEDS") if seeds else ("", "")
         raise TimingError(
-            f"timing: {missed}{seeds}. Critical path: {worst or 'not reported'}. "
-            f"A lower clock, more SEEDS, or ALLOW_TIMING_FAIL=1 to take it as it is (log: {log})"
+            f"timing: {missed}{swept}. Critical path: {worst or 'not reported'}. "
+            f"A lower clock{more}, or ALLOW_TIMING_FAIL=1 to take it as it is (log: {log})",
+            report,
         )

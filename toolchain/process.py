@@ -7,8 +7,11 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+HEARTBEAT_SECONDS = 30.0
 
 
 class ToolError(RuntimeError):
@@ -16,15 +19,24 @@ class ToolError(RuntimeError):
 
 
 class Processes:
-    """Programs that run at the same time and end together: `kill` ends all of them and what they started."""
+    """Programs that run at the same time and end together: `kill` ends all of them and what they started.
 
-    def __init__(self) -> None:
+    Of those that run for long, ``say`` gets a line every `HEARTBEAT_SECONDS`.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._ended = False
 
-    def run(self, command: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str] | None = None) -> None:
-        """Run ``command`` in ``cwd``, its output in ``log``. Raises `ToolError`; any thread may call this."""
+    def run(
+        self, command: Sequence[str], *, step: str, cwd: Path, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Run ``command`` in ``cwd``, its output in ``log``; ``step`` is what it is called while it runs.
+
+        Raises `ToolError`; any thread may call this.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             with self._lock:
@@ -40,8 +52,10 @@ class Processes:
                     start_new_session=True,
                 )
                 self._running.add(process)
+            start = time.monotonic()
             try:
-                status = process.wait()
+                while (status := _wait(process, HEARTBEAT_SECONDS)) is None:
+                    self._say(f"{step}: {time.monotonic() - start:.0f} s; {last_line(log)[:60]}")
             except BaseException:
                 _kill(process)
                 raise
@@ -60,12 +74,27 @@ class Processes:
             _kill(process)
 
 
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         return
     process.wait()
+
+
+def last_line(log: Path) -> str:
+    """What a program said last."""
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - 4096, 0))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.strip().removeprefix("Info:").strip() for line in reversed(lines) if line.strip(" ")), "")
 
 
 def last_error(log: Path) -> str:

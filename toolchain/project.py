@@ -55,10 +55,13 @@ class Project:
         flow.configure()
         return (self.folder / "Makefile").read_text()
 
-    def make(self, goal: str, *, log: Path, bin_folder: Path, processes: Processes, done: Sequence[str] = ()) -> None:
+    def make(
+        self, goal: str, *, step: str, log: Path, bin_folder: Path, processes: Processes, done: Sequence[str] = ()
+    ) -> None:
         """Make ``goal``, with the programs in ``bin_folder`` before all others. Raises `ToolError`.
 
-        ``done`` are files that are taken as they are, whatever they depend on.
+        ``step`` is what it is called while it runs. ``done`` are files that are taken as they are, whatever they
+        depend on.
         """
         make = shutil.which("make")
         if make is None:
@@ -72,7 +75,7 @@ class Project:
             "MAKEOVERRIDES",
         }  # of the make that started us: none of its business
         env = {key: value for key, value in os.environ.items() if key not in outer} | {"PATH": path}
-        processes.run([make, *kept, goal], cwd=self.folder, log=log, env=env)
+        processes.run([make, *kept, goal], step=step, cwd=self.folder, log=log, env=env)
 
 
 def key_of(*parts: str | bytes) -> str:

@@ -21,7 +21,6 @@ from toolchain.project import Project, key_of, write_whole
 # Above this many LUTs nextpnr-himbaechel's default placer may not find places for carry chains; its static one does.
 LARGE_LUT = 8000
 SCRIPT = "places.py"
-HEARTBEAT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -113,14 +112,13 @@ class Seeds:
             return [results[seed] for seed in seeds]
         kept = f", {len(results)} are there already" if results else ""
         self.say(f"place and route: {nextpnr}, {len(todo)} seeds, {min(jobs, len(todo))} at a time{kept}")
-        start = time.monotonic()
         with ThreadPoolExecutor(jobs) as pool:
             running: dict[Future[SeedResult], int] = {
                 pool.submit(self.route, seed, key, project): seed for seed, key, project in todo
             }
             try:
                 while running:
-                    ended, _ = wait(running, HEARTBEAT_SECONDS, FIRST_COMPLETED)
+                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in ended:
                         seed = running.pop(future)
                         results[seed] = result = future.result()
@@ -129,9 +127,6 @@ class Seeds:
                             f"place and route: seed {seed}: {what}, {result.seconds:.0f} s "
                             f"({len(results)} of {len(seeds)})"
                         )
-                    if not ended:
-                        at_work = self.activity(list(running.values()))
-                        self.say(f"place and route: {time.monotonic() - start:.0f} s; {at_work}")
             except BaseException:
                 self.processes.kill()
                 pool.shutdown(cancel_futures=True)
@@ -140,11 +135,11 @@ class Seeds:
 
     def route(self, seed: int, key: str, project: Project) -> SeedResult:
         """Place and route one seed and keep what came of it; that it does not fit is a result, too."""
-        folder, log = self.seed_folder(seed), self.log(f"seed-{seed}")
+        folder = self.seed_folder(seed)
         (folder / self.routed_name).unlink(missing_ok=True)
         start = time.monotonic()
         try:
-            project.make("pnr", log=log, bin_folder=self.folder / "bin", processes=self.processes)
+            self.place_and_route(seed, project)
         except ToolError as error:
             result = SeedResult(seed, round(time.monotonic() - start, 2), error=str(error))
             if "ERROR" not in str(error):  # killed, out of memory, …: worth another try next time
@@ -157,20 +152,19 @@ class Seeds:
         write_whole(folder / "result.json", json.dumps({"key": key, "result": asdict(result)}))
         return result
 
+    def place_and_route(self, seed: int, project: Project) -> None:
+        """Run nextpnr. Raises `ToolError`."""
+        project.make(
+            "pnr",
+            step=f"place and route: seed {seed}",
+            log=self.log(f"seed-{seed}"),
+            bin_folder=self.folder / "bin",
+            processes=self.processes,
+        )
+
     def is_whole(self, seed: int) -> bool:
         """Whether the routed design of ``seed`` is there, and what its memories hold is known."""
         return all((self.seed_folder(seed) / name).is_file() for name in (self.routed_name, "contents.json.gz"))
-
-    def activity(self, seeds: list[int]) -> str:
-        """What the running seeds say last."""
-        said = []
-        for seed in seeds:
-            log = self.log(f"seed-{seed}")
-            lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-            steps = [line.removeprefix("Info: ").strip() for line in lines if line.startswith("Info: ")]
-            if steps:
-                said.append(f"seed {seed}: {steps[-1][:60]}")
-        return "; ".join(said)
 
     def read(self, seed: int) -> timing.Routed:
         """What nextpnr found with ``seed``."""
@@ -199,10 +193,8 @@ class Seeds:
         kept.unlink()
         if new is None:  # the same seed again gives the same places
             self.say(f"place and route: seed {seed} again, as two block memories that held the same now differ")
-            project = self.project(seed)
             routed.unlink()
-            log = self.log(f"seed-{seed}")
-            project.make("pnr", log=log, bin_folder=self.folder / "bin", processes=self.processes)
+            self.place_and_route(seed, self.project(seed))
         else:
             self.say(f"place and route: only block memories changed; seed {seed}'s routing is kept")
             write_whole(routed, new)
@@ -227,6 +219,7 @@ class Seeds:
         project = Project(self.flow, self.top, self.top, folder, {})
         project.make(
             "bitstream",
+            step=f"bitstream: seed {seed}",
             log=self.log("bitstream"),
             bin_folder=self.folder / "bin",
             processes=self.processes,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,17 @@ class CriticalPath:
     end: str
     hops: tuple[Hop, ...]
     through: tuple[str, ...]
+
+    @classmethod
+    def of(cls, start: str, end: str, hops: Iterable[Hop]) -> CriticalPath:
+        """The path over ``hops``, each name once that they belong to."""
+        hops = tuple(hops)
+        through: list[str] = []
+        for hop in hops:
+            name = owner(hop.name)
+            if name and (not through or through[-1] != name):
+                through.append(name)
+        return cls(start, end, hops, tuple(through))
 
     @property
     def delay_ns(self) -> float:
@@ -90,8 +101,14 @@ _CELL_TYPE = (
 _RESOURCES = {
     "lut": {"TRELLIS_COMB": 1.0, "SLICE_LUTX": 1.0},
     "ff": {"TRELLIS_FF": 1.0, "SLICE_FFX": 1.0},
-    "bram36": {"DP16KD": 0.5, "RAMB18E1_RAMB18E1": 0.5, "RAMB36E1_RAMB36E1": 1.0},
-    "dsp": {"MULT18X18D": 1.0, "DSP48E1_DSP48E1": 1.0},
+    "bram36": {  # the second names are nextpnr-xilinx's
+        "DP16KD": 0.5,
+        "RAMB18E1_RAMB18E1": 0.5,
+        "RAMB36E1_RAMB36E1": 1.0,
+        "RAMB18E1": 0.5,
+        "RAMB36E1": 1.0,
+    },
+    "dsp": {"MULT18X18D": 1.0, "DSP48E1_DSP48E1": 1.0, "DSP48E1": 1.0},
 }
 
 
@@ -130,7 +147,9 @@ def read(report: Path, *, family: str, aliases: Mapping[str, str] | None = None)
             Hop(hop["type"], hop["delay"], hop["net"] if hop["type"] == "routing" else hop["from"]["cell"])
             for hop in path["path"]
         )
-        paths.append(_path(called.get(start, owner(start) or start), called.get(end, owner(end) or end), hops))
+        paths.append(
+            CriticalPath.of(called.get(start, owner(start) or start), called.get(end, owner(end) or end), hops)
+        )
     available = {name: Use(each["used"], each["available"]) for name, each in data["utilization"].items()}
     return _routed(clocks, paths, available, family)
 
@@ -154,21 +173,12 @@ def read_log(log: str, *, family: str, aliases: Mapping[str, str] | None = None)
             cell = name if kind == "Net" else name.rpartition(".")[0]  # a pin of the cell
             hops.append(Hop({"Net": "routing", "Setup": "setup"}.get(kind, "logic"), float(delay), cell))
         clock = called.get(title[1], owner(title[1]) or title[1])
-        paths[clock] = _path(clock, clock, tuple(hops))
+        paths[clock] = CriticalPath.of(clock, clock, hops)
     available = {
         name: Use(float(used), float(of))
         for name, used, of in re.findall(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", log)
     }
     return _routed(list(clocks.values()), list(paths.values()), available, family)
-
-
-def _path(start: str, end: str, hops: tuple[Hop, ...]) -> CriticalPath:
-    through: list[str] = []
-    for hop in hops:
-        name = owner(hop.name)
-        if name and (not through or through[-1] != name):
-            through.append(name)
-    return CriticalPath(start, end, hops, tuple(through))
 
 
 def _routed(clocks: list[Clock], paths: list[CriticalPath], counted: Mapping[str, Use], family: str) -> Routed:

@@ -7,13 +7,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from toolchain import programs, timing
 from toolchain.device import Device
 from toolchain.implementation import ImplementationError, ImplementationReport, SeedResult, check_timing, speeds
 from toolchain.process import Processes, ToolError
-from toolchain.project import Project
+from toolchain.project import Project, key_of, write_whole
 
 _RESOURCES = {"lut": "Slice LUTs", "ff": "Slice Registers", "bram36": "Block RAM Tile", "dsp": "DSPs"}
 
@@ -36,7 +37,6 @@ def implement(
     out_dir = out_dir.resolve()
     programs.Tools({"vivado": tool}).links(out_dir / "bin")
     folder, log = out_dir / "vivado", out_dir / "logs" / "vivado.log"
-    shutil.rmtree(folder, ignore_errors=True)  # Vivado refuses to make a project over an old one's runs
     project = Project(
         "vivado",
         top,
@@ -45,43 +45,61 @@ def implement(
         {os.path.relpath(path.resolve(), folder): "systemVerilogSource" for path in verilog} | {f"../{top}.xdc": "xdc"},
         {"part": device.part, "jobs": jobs or os.cpu_count() or 1},
     )
-    processes = Processes()
+    key = key_of(top, device.part, constraints, tool.version, *(path.read_bytes() for path in verilog))
+    key_file = folder / "key"
+    if key_file.is_file() and key_file.read_text() == key:
+        report = ImplementationReport.load(folder / "report.json")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)  # Vivado refuses to make a project over an old one's runs
+        write_whole(out_dir / f"{top}.xdc", constraints)
+        say(f"vivado: {top} for {device.part}")
+        report = run(project, device.part, tool.version, log=log, say=say)
+        report.save(folder / "report.json")
+        write_whole(key_file, key)
+    report.save(out_dir / "report.json")
+    check_timing(report, log=log, allow_fail=allow_timing_fail)
+    report = replace(report, bitstream=str(out_dir / f"{top}.bit"))
+    shutil.copyfile(folder / f"{top}.bit", out_dir / f"{top}.bit")
+    report.save(out_dir / "report.json")
+    say(f"bitstream: {report.bitstream} ({speeds(report.clocks)})")
+    return report
+
+
+def run(project: Project, part: str, version: str, *, log: Path, say: Callable[[str], None]) -> ImplementationReport:
+    """Vivado from Verilog to TOP.bit in the project's folder, whatever its clocks. Raises `ImplementationError`."""
+    folder, top = project.folder, project.top
+    processes = Processes(say)
     start = time.monotonic()
     try:
         project.configure()
-        (out_dir / f"{top}.xdc").write_text(constraints)
-        say(f"vivado: {top} for {device.part}")
-        project.make("post_build", log=log, bin_folder=out_dir / "bin", processes=processes)
+        project.make("post_build", step="vivado", log=log, bin_folder=folder.parent / "bin", processes=processes)
         reports = folder / f"{top}.runs" / "impl_1"
-        clocks = read_timing((reports / f"{top}_timing_summary_routed.rpt").read_text())
+        timed = (reports / f"{top}_timing_summary_routed.rpt").read_text()
         utilization = read_utilization((reports / f"{top}_utilization_placed.rpt").read_text())
-        shutil.copyfile(folder / f"{top}.bit", out_dir / f"{top}.bit")
+        if not (folder / f"{top}.bit").is_file():
+            raise ImplementationError(f"vivado: {folder / f'{top}.bit'} was not written (log: {log})")
     except ToolError as error:
         raise ImplementationError(str(error)) from error
     except FileNotFoundError as error:
         raise ImplementationError(f"vivado: {error.filename} was not written (log: {log})") from error
     finally:
         processes.kill()
-    check_timing(clocks, (), log=log, allow_fail=allow_timing_fail)
-    seconds = round(time.monotonic() - start, 2)
+    clocks, seconds = read_timing(timed), round(time.monotonic() - start, 2)
     margin = min((clock.achieved_hz / clock.required_hz for clock in clocks), default=float("inf"))
-    report = ImplementationReport(
-        bitstream=str(out_dir / f"{top}.bit"),
-        device=device.part,
+    return ImplementationReport(
+        bitstream=None,
+        device=part,
         seed=0,
         clocks=clocks,
-        paths=(),
+        paths=read_paths(timed),
         utilization=utilization,
         synthesis=None,
         seeds=(SeedResult(0, seconds, margin, clocks),),
         seconds={"vivado": seconds},
-        tools={"vivado": tool.version},
+        tools={"vivado": version},
         logs={"vivado": str(log)},
         patched=False,
     )
-    report.save(out_dir / "report.json")
-    say(f"bitstream: {report.bitstream} ({speeds(clocks)})")
-    return report
 
 
 def read_timing(text: str) -> tuple[timing.Clock, ...]:
@@ -94,6 +112,32 @@ def read_timing(text: str) -> tuple[timing.Clock, ...]:
         if name in periods
     ]
     return tuple(sorted(clocks, key=lambda clock: clock.achieved_hz / clock.required_hz))
+
+
+def read_paths(text: str) -> tuple[timing.CriticalPath, ...]:
+    """The slowest setup path of each clock in ``report_timing_summary``, slowest first, by the design's own names."""
+    paths: dict[str, timing.CriticalPath] = {}
+    for block in re.split(r"^Slack ", text.partition("| Timing Details")[2], flags=re.M)[1:]:
+        clock = re.search(r"^ *Path Group: +(\S+)", block, re.M)
+        if not clock or clock[1] in paths or not re.search(r"^ *Path Type: +Setup", block, re.M):
+            continue
+        sections = re.split(r"^ +-{10,}[- ]*$", block, flags=re.M)  # source clock, data, destination clock, slack
+        if len(sections) < 3:
+            continue
+        hops = [_hop(*found) for found in re.findall(_HOP, sections[2], re.M)]
+        paths[clock[1]] = timing.CriticalPath.of(clock[1], clock[1], hops)
+    return tuple(sorted(paths.values(), key=lambda path: -path.delay_ns))
+
+
+# what it is, its delay in ns, the path's delay so far, perhaps an edge, what drives it
+_HOP = r"^.*?(net|[A-Z]\w*) \((\S+).*?\)\s+(-?\d+\.\d+) +-?\d+\.\d+ +(?:[rf] +)?(\S+)$"
+
+
+def _hop(cell: str, arc: str, delay: str, name: str) -> timing.Hop:
+    kind = "routing" if cell == "net" else "setup" if arc.startswith("Setup") else "logic"
+    owner = name if cell == "net" else name.rpartition("/")[0]  # a pin of the cell
+    plain = re.sub(r"_reg(?=[\[/]|$)|(_i_\d+|_carry|_n_\d+|__\d+).*$", "", owner)  # what Vivado adds to a name
+    return timing.Hop(kind, float(delay), plain.replace("/", "."))
 
 
 def read_utilization(text: str) -> dict[str, timing.Use]:
