@@ -38,12 +38,12 @@ def main(
         typer.Option(metavar="PORT", help="A serial port or URL where the device already is (/dev/…, socket://…)."),
     ] = None,
     flow_name: Flow = None,
-    seeds: Seeds = flow.SEEDS,
-    allow_timing_fail: AllowTimingFail = False,
+    seeds: Seeds = None,
+    allow_timing_fail: AllowTimingFail = None,
 ) -> None:
     """Build what is missing, benchmark as MLPerf Tiny does, and write results.json and report.html."""
     target = Target.of(model, board=board, engine=engine, out=out, flow=flow_name)
-    flow.build(target, seeds=seeds, allow_timing_fail=allow_timing_fail)
+    flow.build(target, flow.Told(flow_name, seeds, allow_timing_fail), again=True)
     dataset = choose_samples(target, mode, samples)
     with ExitStack() as stack:
         if port is None and (serial := target.board.usb):

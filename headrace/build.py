@@ -9,6 +9,7 @@ from headrace import flow
 from headrace.options import AllowTimingFail, Board, Engine, Flow, Model, Out, Seeds
 from headrace.target import Target
 from models.registry import DEFAULT
+from toolchain.implementation import TimingError
 
 
 def main(
@@ -18,12 +19,21 @@ def main(
     engine: Engine = "stream",
     out: Out = None,
     flow_name: Flow = None,
-    seeds: Seeds = flow.SEEDS,
-    allow_timing_fail: AllowTimingFail = False,
+    seeds: Seeds = None,
+    allow_timing_fail: AllowTimingFail = None,
 ) -> None:
     """Model file to Verilog, SoC, firmware and simulator or bitstream. What is up to date is not done again."""
     target = Target.of(model, board=board, engine=engine, out=out, flow=flow_name)
-    flow.build(target, seeds=seeds, allow_timing_fail=allow_timing_fail)
+    try:
+        flow.build(target, flow.Told(flow_name, seeds, allow_timing_fail))
+    except TimingError:
+        report(target)
+        raise
     if not target.board.simulated:
-        typer.echo(bench.write_report(model_dir=target.model_dir, out_dir=target.out_dir))
+        report(target)
     typer.echo(f"{target.out_dir} is up to date")
+
+
+def report(target: Target) -> None:
+    """What the FPGA's build came to, as a page."""
+    typer.echo(bench.write_report(model_dir=target.model_dir, out_dir=target.out_dir))

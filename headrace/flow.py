@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +18,60 @@ from accel.compiler import VERSIONS, compile_model
 from accel.dataflow.budget import RESOURCES
 from accel.manifest import Manifest
 from accel.rtl import verilate
-from headrace.steps import Runner, Step, package_versions
+from headrace.steps import Runner, Step, package_versions, write_whole
 from headrace.target import Target
 from models import evaluate, fetch
 from soc import BUFFER, generate, simulator
 from toolchain import find, flow, vivado
 from toolchain.device import Device
+from toolchain.implementation import ImplementationReport, TimingError
 
 LATER = ("soc", "firmware", "simulator", "gateware", "bitstream", "synthesis", "resources")
 SEEDS = 4  # of place and route, unless SEEDS= says otherwise
 
 
-def build(
-    target: Target, say: Callable[[str], None] = typer.echo, *, seeds: int = SEEDS, allow_timing_fail: bool = False
-) -> None:
-    """Do every step of ``target`` that is not up to date. ``seeds`` and ``allow_timing_fail`` are for bitstreams.
+@dataclass(frozen=True)
+class Told:
+    """What a command line says of how a bitstream is made; None where it says nothing."""
 
-    Raises `StepError`, `FetchError`, and, for a bitstream, what `toolchain.flow.implement` raises.
+    flow: str | None = None
+    seeds: int | None = None
+    allow_timing_fail: bool | None = None
+
+    def over(self, other: Told) -> Told:
+        """This, and where it says nothing ``other``."""
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(other, **said)
+
+
+def build(
+    target: Target, told: Told | None = None, say: Callable[[str], None] = typer.echo, *, again: bool = False
+) -> None:
+    """Do every step of ``target`` that is not up to date. ``told`` is for bitstreams.
+
+    With ``again``, for those who need a build rather than ask for one, a bitstream is made as that of before was where
+    ``told`` says nothing. Raises `StepError`, `FetchError`, and, for a bitstream, what `toolchain.flow.implement`
+    raises.
     """
     runner = Runner(target.out_dir, say)
-    with runner.locked():
+    with runner.locked(), resumable(say):
         for step in (compile_step, soc_step, firmware_step):
             runner.run(step(target))
         if target.board.simulated:
             runner.run(simulator_step(target))
         else:
             runner.run(gateware_step(target))
-            implement(target, say, seeds=seeds, allow_timing_fail=allow_timing_fail)
+            implement(target, (told or Told()).over(before(target) if again else Told()), say)
+
+
+@contextmanager
+def resumable(say: Callable[[str], None]) -> Iterator[None]:
+    """Tell whoever interrupts a build that nothing of it is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on where it was")
+        raise
 
 
 def compile_into(target: Target, folder: Path, say: Callable[[str], None] = print, **folding: Any) -> Manifest:
@@ -163,13 +192,22 @@ def gateware_step(target: Target) -> Step:
     )
 
 
-def implement(target: Target, say: Callable[[str], None], *, seeds: int, allow_timing_fail: bool) -> None:
+def before(target: Target) -> Told:
+    """What the last build of the bitstream was told."""
+    file = target.bitstream_dir / "told.json"
+    return Told(**json.loads(file.read_text())) if file.is_file() else Told()
+
+
+def implement(target: Target, told: Told, say: Callable[[str], None]) -> None:
     """The bitstream, with what it takes of the device and its clock for results.json.
 
     This is no `Step`: place and route goes on by itself where it was, and keeps what a new firmware does not change.
+    A design that misses its clock is shown and recorded as one that meets it, before `TimingError` tells of it.
     """
     record = target.out_dir / "steps" / "bitstream.json"
     record.unlink(missing_ok=True)
+    target.bitstream_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(target.bitstream_dir / "told.json", json.dumps(asdict(told)))
     device = Device.of(target.board.device)
     files: dict[str, Any] = {
         "verilog": [target.gateware_dir / "soc.v"],
@@ -177,13 +215,22 @@ def implement(target: Target, say: Callable[[str], None], *, seeds: int, allow_t
         "device": device,
         "constraints": (target.gateware_dir / f"soc{device.constraints_suffix}").read_text(),
         "out_dir": target.bitstream_dir,
-        "allow_timing_fail": allow_timing_fail,
+        "allow_timing_fail": bool(told.allow_timing_fail),
         "say": say,
     }
-    if target.board.flow == "vivado":
-        report = vivado.implement(**files)
-    else:
-        report = flow.implement(**files, clock_hz=target.board.clock_hz, seeds=seeds)
+    try:
+        if (told.flow or target.board.flow) == "vivado":
+            report = vivado.implement(**files)
+        else:
+            report = flow.implement(**files, clock_hz=target.board.clock_hz, seeds=told.seeds or SEEDS)
+    except TimingError as error:
+        show(target, error.report)
+        raise
+    show(target, report)
+
+
+def show(target: Target, report: ImplementationReport) -> None:
+    """Print what was built, and record it for results.json and report.html."""
     bench.print_implementation(Console(), report)
     used = {name: use.used for name, use in report.utilization.items() if name in RESOURCES}
     bench.record_step(
@@ -191,6 +238,6 @@ def implement(target: Target, say: Callable[[str], None], *, seeds: int, allow_t
         "bitstream",
         tools=report.tools,
         seconds=report.seconds,
-        resources={"device": device.part, **used, "stage": "routing"},
+        resources={"device": report.device, **used, "stage": "routing"},
         fmax_hz=round(report.clocks[0].achieved_hz) if report.clocks else None,
     )

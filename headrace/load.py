@@ -20,13 +20,13 @@ def main(
     engine: Engine = "stream",
     out: Out = None,
     flow_name: Flow = None,
-    seeds: Seeds = flow.SEEDS,
-    allow_timing_fail: AllowTimingFail = False,
+    seeds: Seeds = None,
+    allow_timing_fail: AllowTimingFail = None,
     flash: Annotated[bool, typer.Option("--flash", help="Into the memory that the board starts from.")] = False,
 ) -> None:
     """Build what is missing and put it onto its board, until power goes or, with --flash, for good."""
     target = Target.of(model, board=board, engine=engine, out=out, flow=flow_name)
-    flow.build(target, seeds=seeds, allow_timing_fail=allow_timing_fail)
+    flow.build(target, flow.Told(flow_name, seeds, allow_timing_fail), again=True)
     if target.board.programmer is None:
         typer.echo(
             f"The simulated board needs no loading: {target.simulator} is built with gateware and firmware inside, "

@@ -16,21 +16,31 @@ Board = Annotated[
 Engine = Annotated[str, typer.Option(metavar="ENGINE", help="What computes: stream, the streaming accelerator.")]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="DIR", help="The folder to write to. [default: build/BOARD-MODEL-ENGINE]"),
+    typer.Option("--out", "-o", metavar="DIR", help="The folder to write to (build/BOARD-MODEL-ENGINE)."),
 ]
 
-# How a bitstream is made. The variables reach every verb that may have to make it: all of them mean the same one.
+# How a bitstream is made. Verbs that find one made take these as it was made with, where they are not given.
 Flow = Annotated[
     str | None,
     typer.Option(
-        "--flow", metavar="FLOW", envvar="FLOW", help="For a bitstream: open or vivado. [default: the board's]"
+        "--flow", metavar="FLOW", envvar="FLOW", help="For a bitstream: open or vivado (the board's, or as before)."
     ),
 ]
 Seeds = Annotated[
-    int,
-    typer.Option(min=1, metavar="N", envvar="SEEDS", help="For a bitstream: place and route N times, keep the best."),
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        envvar="SEEDS",
+        help="For a bitstream: place and route N times, keep the best (4 times, or as before).",
+    ),
 ]
 AllowTimingFail = Annotated[
-    bool,
-    typer.Option("--allow-timing-fail", envvar="ALLOW_TIMING_FAIL", help="Take a bitstream that misses its clock."),
+    bool | None,
+    typer.Option(
+        "--allow-timing-fail",
+        envvar="ALLOW_TIMING_FAIL",
+        help="Take a bitstream that misses its clock.",
+        show_default=False,
+    ),
 ]

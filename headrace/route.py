@@ -26,7 +26,7 @@ def main(
     out: Out = None,
     mhz: Annotated[float, typer.Option(min=1, help="What the clock has to reach.")] = 100.0,
     seeds: Seeds = 1,
-    allow_timing_fail: AllowTimingFail = False,
+    allow_timing_fail: AllowTimingFail = None,
 ) -> None:
     """Place and route the accelerator without the SoC around it, and show its clock and critical path.
 
@@ -50,8 +50,8 @@ def main(
             constraints=(folder / f"{TOP}{device.constraints_suffix}").read_text(),
             clock_hz=clock_hz,
             out_dir=folder / "routing",
-            seeds=seeds,
-            allow_timing_fail=allow_timing_fail,
+            seeds=seeds or 1,
+            allow_timing_fail=bool(allow_timing_fail),
             pack=False,
             say=typer.echo,
         )
