@@ -22,12 +22,14 @@ HARDWARE := $(BOARD)$(if $(VARIANT),-$(VARIANT))
 TARGET    = '$(MODEL)' --board $(HARDWARE) --engine $(ENGINE)
 FOLDER    = build/$(HARDWARE)-$(basename $(notdir $(MODEL)))-$(ENGINE)
 
+BOARDS = $(sort $(filter-out __init__ board devices,$(basename $(notdir $(wildcard boards/*.py)))))
+
 .PHONY: help build run load flash bench report synth train models doctor test test-slow lint format clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@echo "make [BOARD=sim] [MODEL=name or file] [ENGINE=stream] [MODE=performance or accuracy] GOAL"
-	@echo "     for an FPGA: [BOARD=arty or ulx3s] [VARIANT=a7-35] [SEEDS=4] [FLOW=open or vivado] [ALLOW_TIMING_FAIL=1] [PORT=/dev/…]"
+	@echo "     BOARD is one of $(BOARDS); for an FPGA: [VARIANT=a7-35] [SEEDS=4] [FLOW=open or vivado] [ALLOW_TIMING_FAIL=1] [PORT=/dev/…]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 build: $(READY) ## model file to Verilog, SoC, firmware and simulator or bitstream, below build/

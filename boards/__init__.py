@@ -11,7 +11,7 @@ import pkgutil
 
 from boards.board import FLOWS, Board, BoardError, Usb
 
-__all__ = ["FLOWS", "Board", "BoardError", "Usb", "find", "names"]
+__all__ = ["FLOWS", "Board", "BoardError", "Usb", "find", "names", "variants"]
 
 _NO_BOARDS = ("board", "devices")
 
@@ -26,11 +26,14 @@ def find(name: str) -> Board:
     base, _, variant = name.partition("-")
     if base not in names():
         raise BoardError(f"BOARD must be one of {', '.join(names())}, not {name!r}")
-    module = importlib.import_module(f"boards.{base}")
-    found = {"": module.BOARD} | getattr(module, "VARIANTS", {})
+    found = variants(base)
     if variant not in found:
         known = f"must be one of {', '.join(filter(None, found))}" if len(found) > 1 else "must be empty"
         raise BoardError(f"VARIANT of the board {base} {known}, not {variant!r}")
-    board = found[variant]
-    assert isinstance(board, Board)
-    return board
+    return found[variant]
+
+
+def variants(name: str) -> dict[str, Board]:
+    """The boards of one of `names` by VARIANT=, which is empty for the first of them."""
+    module = importlib.import_module(f"boards.{name}")
+    return {"": module.BOARD} | getattr(module, "VARIANTS", {})

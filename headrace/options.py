@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
+import boards
+
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A name that `headrace models` lists, or a model file (.onnx, .tflite).")
 ]
 Board = Annotated[
-    str, typer.Option(metavar="BOARD", help="The board: sim is the simulated one; arty-a7-35 is a variant of arty.")
+    str,
+    typer.Option(
+        metavar="BOARD",
+        help=f"The board: {', '.join(boards.names())}, or one with its variant (arty-a7-35); sim is the simulated one.",
+    ),
 ]
 Engine = Annotated[str, typer.Option(metavar="ENGINE", help="What computes: stream, the streaming accelerator.")]
 Out = Annotated[

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 import bench
+import boards
 from headrace import flow
 from headrace.options import AllowTimingFail, Board, Engine, Model, Out, Seeds
 from headrace.steps import Runner
@@ -34,7 +35,8 @@ def main(
     """
     target = Target.of(model, board=board, engine=engine, out=out)
     if target.board.flow != "open":
-        raise TargetError("only boards of the open flow are routed: --board arty or ulx3s")
+        routed = [name for name in boards.names() if boards.find(name).flow == "open"]
+        raise TargetError(f"only boards of the open flow are routed: --board {' or '.join(routed)}")
     runner = Runner(target.out_dir, typer.echo)
     folder = target.out_dir / "alone"
     with runner.locked():

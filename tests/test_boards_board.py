@@ -21,6 +21,7 @@ from boards.devices import (
     XC7A100T,
     left_for_accelerator,
 )
+from headrace import route
 from headrace.target import Target, TargetError
 from soc import generate
 from toolchain.device import Device
@@ -68,13 +69,9 @@ BLOCK RESETPATHS;
 BLOCK ASYNCPATHS;
 FREQUENCY PORT "clk25" 25 MHZ;
 """
-CONSTRAINTS = {
-    "sim": {},
-    "arty": {"soc.xdc": ARTY_XDC},
-    "arty-a7-100": {"soc.xdc": ARTY_XDC},
-    "arty-a7-35": {"soc.xdc": ARTY_XDC},
-    "ulx3s": {"soc.lpf": ULX3S_LPF},
-}
+GOLDEN = {"arty": ARTY_XDC, "ulx3s": ULX3S_LPF}  # constraints; a board need not have any here
+PLLS = {"xc7": ("PLLE2_ADV", "MMCME2_ADV"), "ecp5": ("EHXPLLL",)}
+EVERY_BOARD = [board.name for name in boards.names() for board in boards.variants(name).values()]
 NEW_BOARD = """
 from dataclasses import replace
 from boards.ulx3s import BOARD
@@ -91,25 +88,34 @@ def soc_files(folder: Path, name: str) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("name", CONSTRAINTS)
+@pytest.mark.parametrize("name", EVERY_BOARD)
 def test_every_board(tmp_path: Path, name: str) -> None:
-    board = boards.find(name)
+    """The SoC of each file in boards/ and of each of its variants, whichever there are."""
+    board, device = boards.find(name), Device.of(boards.find(name).device)
     assert board.name == name and board.title
     assert min(board.budget.lut, board.budget.ff, board.budget.bram36, board.budget.dsp) > 0
-    assert board.budget.name == Device.of(board.device).part
+    assert board.budget.name == device.part
     files = soc_files(tmp_path / "a", name)
     assert files == soc_files(tmp_path / "b", name)
-    assert {file: text for file, text in files.items() if file.endswith((".xdc", ".lpf"))} == CONSTRAINTS[name]
     assert "module soc (" in files["soc.v"]
     # Without it Yosys makes the buffer of the ECP5 of flip-flops: 262,144 of them.
-    assert ("(* no_rw_check *) reg [31:0] buffer[" in files["soc.v"]) == (name == "ulx3s")
-    pll = {"sim": (), "ulx3s": ("EHXPLLL",)}.get(name, ("PLLE2_ADV", "BUFG"))
-    assert all(f"{cell} " in files["soc.v"] for cell in pll)
-    assert board.simulated == (name == "sim") == (board.usb is None) == (board.programmer is None)
+    assert ("(* no_rw_check *) reg [31:0] buffer[" in files["soc.v"]) == (device.family == "ecp5")
+    assert any(f"{pll} " in files["soc.v"] for pll in PLLS[device.family]) == (not board.simulated)
+    assert board.simulated == (board.usb is None) == (board.programmer is None)
+    constraints = {file: text for file, text in files.items() if file.endswith((".xdc", ".lpf"))}
+    if board.crystal is None:
+        assert constraints == {}
+        return
+    text = constraints.pop(f"soc{device.constraints_suffix}")
+    assert constraints == {}
+    assert text == GOLDEN.get(name.partition("-")[0], text)
+    (clock,) = (line for line in text.splitlines() if line.startswith(("create_clock", "FREQUENCY")))
+    assert board.crystal[0] in clock
 
 
-def test_all_are_tested() -> None:
-    assert {name.partition("-")[0] for name in CONSTRAINTS} == set(boards.names())
+def test_golden_constraints_are_of_boards() -> None:
+    assert set(GOLDEN) <= set(boards.names()) and "sim" in boards.names()
+    assert {"arty-a7-100", "arty-a7-35"} < set(EVERY_BOARD)
 
 
 def test_a_new_board_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +124,11 @@ def test_a_new_board_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "mine" in boards.names()
     assert soc_files(tmp_path / "soc", "mine")["soc.lpf"] == ULX3S_LPF
     assert Target.of("mnist-w2a2", board="mine", engine="stream").out_dir == Path("build/mine-mnist-w2a2-stream")
+    routed = " or ".join(name for name in boards.names() if boards.find(name).flow == "open")
+    assert "mine" in routed
+    with pytest.raises(TargetError) as caught:
+        route.main(board="sim")
+    assert str(caught.value) == f"only boards of the open flow are routed: --board {routed}"
 
 
 def test_budgets() -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import boards
 from headrace.__main__ import VERBS, app, explain
 from models import registry
 
 runner = CliRunner()
 KNOWN = ", ".join(entry.name for entry in registry.all())
+BOARDS = ", ".join(boards.names())
+ROUTED = " or ".join(name for name in boards.names() if boards.find(name).flow == "open")
 
 
 def headrace(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
@@ -49,11 +52,11 @@ def test_help_of_every_verb() -> None:
             f"no model is called 'mnist-w2a3'. Did you mean mnist-w2a2 or kws-w3a3? Known: {KNOWN}; "
             "or give the path of a file (.onnx or .tflite)",
         ),
-        (["build", "--board", "spartan"], "BOARD must be one of arty, sim, ulx3s, not 'spartan'"),
+        (["build", "--board", "spartan"], f"BOARD must be one of {BOARDS}, not 'spartan'"),
         (["build", "--engine", "cfu"], "ENGINE must be stream, not 'cfu'"),
         (["compile", "missing.onnx"], "missing.onnx: there is no such model file"),
         (["synth", "--family", "ice40"], "--family must be one of xc7, ecp5, not 'ice40'"),
-        (["route", "--board", "sim"], "only boards of the open flow are routed: --board arty or ulx3s"),
+        (["route", "--board", "sim"], f"only boards of the open flow are routed: --board {ROUTED}"),
         (["inspect", "Makefile"], "Makefile: a model file ends in .onnx or .tflite"),
         (["fetch", "kws01"], "HEADRACE_DATA={} is not a folder; correct it or unset it"),
         (["train", "kws01"], "only mnist-w2a2, cnv-w1a1, resnet8-w4a4, dscnn-w4a4 can be trained here, not 'kws01'"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import boards
 from headrace.__main__ import VERBS
 from models.registry import DEFAULT
 
@@ -60,6 +61,7 @@ def test_make_calls_one_verb_a_goal(tmp_path: Path) -> None:
     ]
     listed = subprocess.check_output(["make", "--no-print-directory", "help"], cwd=ROOT, text=True)
     assert all(f"  {goal} " in listed for goal in [*golden, "test", "format", "distclean"])
+    assert f"BOARD is one of {' '.join(boards.names())};" in listed
 
 
 @pytest.mark.parametrize(("given", "seen"), [("../shared data", f"{ROOT}/../shared data"), ("/data", "/data")])
