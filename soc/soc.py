@@ -16,8 +16,7 @@ from migen import READ_FIRST, ClockSignal, If, Instance, Memory, ResetSignal, Si
 from accel import manifest
 from accel.rtl.face import ADDR_WIDTH
 
-ROM = manifest.Memory(base=0x0000_0000, size=0x1_0000)
-SRAM = manifest.Memory(base=0x1000_0000, size=0x4000)
+ROM, SRAM = 0x0000_0000, 0x1000_0000  # where they begin; how large they are is the board's to say
 BUFFER = manifest.Memory(base=0x8000_0000, size=0x8000)  # what models are compiled for: the DMA's window
 ACCELERATOR = manifest.Memory(base=0x9000_0000, size=4 << ADDR_WIDTH)
 
@@ -36,6 +35,18 @@ class Hardware(Protocol):
     @property
     def signals(self) -> Mapping[str, tuple[str, int]]:
         """Resources of the platform, name and number, for ``life``, ``busy``, ``error``, ``timestamp``, where given."""
+
+    @property
+    def cpu(self) -> str:
+        """LiteX's variant of the VexRiscv."""
+
+    @property
+    def rom(self) -> int:
+        """Bytes for the firmware."""
+
+    @property
+    def sram(self) -> int:
+        """Bytes for the firmware's data and stack."""
 
     @property
     def uart(self) -> str:
@@ -67,16 +78,16 @@ class HeadraceSoC(SoCCore):
             bus_bursting=True,
             bus_timeout=1000,
             cpu_type="vexriscv",
-            cpu_variant="standard",
-            cpu_reset_address=ROM.base,
+            cpu_variant=board.cpu,
+            cpu_reset_address=ROM,
             integrated_rom_size=0,  # below: the region is larger than the memory need be
-            integrated_sram_size=SRAM.size,
+            integrated_sram_size=board.sram,
             uart_name=board.uart,
             uart_baudrate=board.baud,
             uart_with_dynamic_baudrate=board.uart != "sim",
             timer_uptime=True,
         )
-        self._add_rom(rom)
+        self._add_rom(board.rom, rom)
         self.buffer = DualPortMemory(BUFFER.size)
         self.bus.add_slave("buffer", self.buffer.cpu, _region(BUFFER, cached=False))
         self.accelerator = Accelerator(self.buffer.dma)
@@ -86,17 +97,17 @@ class HeadraceSoC(SoCCore):
             self.comb += self.crg.active.eq(self.accelerator.active)
         self._add_signals({name: platform.request(*pin) for name, pin in board.signals.items()})
 
-    def _add_rom(self, firmware: bytes | None) -> None:
+    def _add_rom(self, size: int, firmware: bytes | None) -> None:
         words = None
-        depth = ROM.size // 4
+        depth = size // 4
         if firmware is not None:
-            if not 0 < len(firmware) <= ROM.size:
-                raise ValueError(f"the firmware has {len(firmware)} bytes; the ROM takes 1 to {ROM.size}")
+            if not 0 < len(firmware) <= size:
+                raise ValueError(f"the firmware has {len(firmware)} bytes; the ROM takes 1 to {size}")
             words = [int.from_bytes(firmware[i : i + 4], "little") for i in range(0, len(firmware), 4)]
             depth = 1 << max(len(words) - 1, 1).bit_length()  # block RAMs come in powers of two
         bus = wishbone.Interface(data_width=32, address_width=32, addressing="word", bursting=True)
         self.rom = wishbone.SRAM(Memory(32, depth, init=words, name="rom"), bus=bus, read_only=True)
-        self.bus.add_slave("rom", self.rom.bus, _region(ROM, cached=True, mode="rx"))
+        self.bus.add_slave("rom", self.rom.bus, _region(manifest.Memory(ROM, size), cached=True, mode="rx"))
 
     def _add_signals(self, pins: dict[str, Any]) -> None:
         """What a person and an energy meter see: LEDs, and what the firmware sets by CSRs: an LED and a pin."""

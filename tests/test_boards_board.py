@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,13 +82,13 @@ BOARD = replace(BOARD, name="mine", title="A board of mine", clock_hz=50_000_000
 """
 
 
-def soc_files(folder: Path, name: str) -> dict[str, str]:
+def soc_files(folder: Path, board: boards.Board, rom: bytes | None = b"\x6f\0\0\0" * 99) -> dict[str, str]:
     """What the SoC of a board is made of, around an accelerator of which only the name counts."""
     folder.mkdir(exist_ok=True)
     accelerator = folder / "accelerator.v"
     accelerator.write_text("module headrace; endmodule\n")
-    generate(folder, board=boards.find(name), accelerator=accelerator, rom=b"\x6f\0\0\0" * 99)
-    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+    generate(folder, board=board, accelerator=accelerator, rom=rom)
+    return {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", EVERY_BOARD)
@@ -95,8 +98,8 @@ def test_every_board(tmp_path: Path, name: str) -> None:
     assert board.name == name and board.title
     assert min(board.budget.lut, board.budget.ff, board.budget.bram36, board.budget.dsp) > 0
     assert board.budget.name == device.part
-    files = soc_files(tmp_path / "a", name)
-    assert files == soc_files(tmp_path / "b", name)
+    files = soc_files(tmp_path / "a", board)
+    assert files == soc_files(tmp_path / "b", board)
     assert "module soc (" in files["soc.v"]
     # Without it Yosys makes the buffer of the ECP5 of flip-flops: 262,144 of them.
     assert ("(* no_rw_check *) reg [31:0] buffer[" in files["soc.v"]) == (device.family == "ecp5")
@@ -122,13 +125,30 @@ def test_a_new_board_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "mine.py").write_text(NEW_BOARD)
     monkeypatch.setattr(boards, "__path__", [*boards.__path__, str(tmp_path)])
     assert "mine" in boards.names()
-    assert soc_files(tmp_path / "soc", "mine")["soc.lpf"] == ULX3S_LPF
+    assert soc_files(tmp_path / "soc", boards.find("mine"))["soc.lpf"] == ULX3S_LPF
     assert Target.of("mnist-w2a2", board="mine", engine="stream").out_dir == Path("build/mine-mnist-w2a2-stream")
     routed = " or ".join(name for name in boards.names() if boards.find(name).flow == "open")
     assert "mine" in routed
     with pytest.raises(TargetError) as caught:
         route.main(board="sim")
     assert str(caught.value) == f"only boards of the open flow are routed: --board {routed}"
+
+
+def test_a_board_chooses_cpu_and_memories(tmp_path: Path) -> None:
+    sim = boards.find("sim")
+    assert (sim.cpu, sim.rom, sim.sram) == ("standard", 64 << 10, 16 << 10)
+    small = replace(sim, cpu="lite", rom=32 << 10, sram=8 << 10)
+    files, default = soc_files(tmp_path / "small", small, rom=None), soc_files(tmp_path / "default", sim, rom=None)
+    assert "CONFIG_CPU_VARIANT_LITE" in files["soc.h"] and "CONFIG_CPU_VARIANT_STANDARD" in default["soc.h"]
+    assert "reg [31:0] rom[0:8191];" in files["soc.v"] and "reg [31:0] rom[0:16383];" in default["soc.v"]
+    assert "reg [31:0] sram[0:2047];" in files["soc.v"] and "reg [31:0] sram[0:4095];" in default["soc.v"]
+    # The linker's regions and the firmware's headers say so, too.
+    regions = dict(re.findall(r"(rom|sram) : ORIGIN = \w+, LENGTH = (\w+)", files["regions.ld"]))
+    assert {name: int(size, 16) for name, size in regions.items()} == {"rom": small.rom, "sram": small.sram}
+    assert "#define ROM_SIZE 0x00008000" in files["mem.h"] and "#define SRAM_SIZE 0x00002000" in files["mem.h"]
+    with pytest.raises(ValueError) as caught:
+        soc_files(tmp_path / "full", small, rom=bytes((32 << 10) + 1))
+    assert str(caught.value) == "the firmware has 32769 bytes; the ROM takes 1 to 32768"
 
 
 def test_budgets() -> None:
@@ -167,14 +187,23 @@ def test_refusals() -> None:
             boards.find(name)
         assert str(caught.value) == message
     sim = boards.find("sim")
-    for clock, flow, message in (
-        (0, "verilator", "board x: clock_hz must be positive, not 0"),
-        (1, "ise", "board x: flow must be one of verilator, open, vivado, not 'ise'"),
-        (1, "open", "board x: a board that is no simulation needs a crystal"),
-    ):
+    sizes = "must be a power of two from 4096 to 268435456 bytes"
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"clock_hz": 0}, "clock_hz must be positive, not 0"),
+        ({"flow": "ise"}, "flow must be one of verilator, open, vivado, not 'ise'"),
+        ({"flow": "open"}, "a board that is no simulation needs a crystal"),
+        ({"cpu": "minimal"}, "cpu must be one of lite, standard, full, not 'minimal'"),
+        ({"rom": 0}, f"rom {sizes}, not 0"),
+        ({"rom": 2048}, f"rom {sizes}, not 2048"),
+        ({"sram": 12 << 10}, f"sram {sizes}, not 12288"),
+        ({"sram": 1 << 29}, f"sram {sizes}, not 536870912"),
+        ({"baud": 0}, "baud must be positive, not 0"),
+    ]
+    for change, message in changes:
         with pytest.raises(ValueError) as error:
-            boards.Board("x", "X", sim.device, clock, sim.new_platform, sim.clocking, sim.budget, flow)
-        assert str(error.value) == message
+            replace(sim, name="x", **change)
+        assert str(error.value) == f"board x: {message}"
+    assert replace(sim, rom=4 << 10, sram=1 << 28).sram == 1 << 28
 
 
 def test_the_flow_is_the_boards_own_or_another_that_fits() -> None:
