@@ -25,7 +25,9 @@ PINS = (  # those of litex_boards/platforms/radiona_ulx3s.py that are used here;
     ("user_led", 2, Pins("C1"), LVCMOS33),
     ("serial", 0, Subsignal("tx", Pins("L4")), Subsignal("rx", Pins("M1")), LVCMOS33),
     ("timestamp", 0, Pins("B11"), LVCMOS33),  # GP0 of the connector J1
-    ("wifi_gpio0", 0, Pins("F1"), LVCMOS33),
+    # By the maker's ulx3s_v20.lpf, for boards 2.x and 3.0.x; on 3.1.x F1 is the ESP32's GPIO0, and L2 its GPIO22.
+    ("wifi_gpio0", 0, Pins("L2"), LVCMOS33),
+    ("wifi_en", 0, Pins("F1"), LVCMOS33),
 )
 SIGNALS = {"life": ("user_led", 0), "busy": ("user_led", 1), "error": ("user_led", 2), "timestamp": ("timestamp", 0)}
 
@@ -40,7 +42,10 @@ class Clocking(LiteXModule):
         self.comb += [
             self.pll.reset.eq(platform.request("reset")),
             self.cd_accelerator.clk.eq(ClockSignal("sys")),
-            platform.request("wifi_gpio0").eq(1),  # else the ESP32 beside the FPGA takes over and configures it anew
+            # The ESP32, as delivered, configures the FPGA anew when its GPIO0 has been low for a few seconds. Its
+            # enable, which need not be driven, is high for the sake of boards 3.1.x, where that pin is GPIO0.
+            platform.request("wifi_gpio0").eq(1),
+            platform.request("wifi_en").eq(1),
         ]
         self.pll.register_clkin(platform.request(CRYSTAL[0]), CRYSTAL[1])
         self.pll.create_clkout(self.cd_sys, CLOCK_HZ)

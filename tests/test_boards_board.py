@@ -66,7 +66,9 @@ LOCATE COMP "user_led1" SITE "C2";
 IOBUF PORT "user_led1" IO_TYPE=LVCMOS33;
 LOCATE COMP "user_led2" SITE "C1";
 IOBUF PORT "user_led2" IO_TYPE=LVCMOS33;
-LOCATE COMP "wifi_gpio0" SITE "F1";
+LOCATE COMP "wifi_en" SITE "F1";
+IOBUF PORT "wifi_en" IO_TYPE=LVCMOS33;
+LOCATE COMP "wifi_gpio0" SITE "L2";
 IOBUF PORT "wifi_gpio0" IO_TYPE=LVCMOS33;
 BLOCK RESETPATHS;
 BLOCK ASYNCPATHS;
@@ -112,6 +114,8 @@ def test_every_board(tmp_path: Path, name: str) -> None:
     text = constraints.pop(f"soc{device.constraints_suffix}")
     assert constraints == {}
     assert text == GOLDEN.get(name.partition("-")[0], text)
+    if name == "ulx3s":  # low, they would let the ESP32 take the FPGA over
+        assert all(f"assign wifi_{pin} = 1'd1;" in files["soc.v"] for pin in ("gpio0", "en"))
     (clock,) = (line for line in text.splitlines() if line.startswith(("create_clock", "FREQUENCY")))
     assert board.crystal[0] in clock
 
