@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import bench
+import boards
 from accel.manifest import Manifest
 from headrace import flow
 from headrace.options import AllowTimingFail, Board, Engine, Flow, Model, Out, Seeds
@@ -43,10 +44,11 @@ def main(
 ) -> None:
     """Build what is missing, benchmark as MLPerf Tiny does, and write results.json and report.html."""
     target = Target.of(model, board=board, engine=engine, out=out, flow=flow_name)
+    serial = None if port is not None or target.board.simulated else identity(target.board)
     flow.build(target, flow.Told(flow_name, seeds, allow_timing_fail), again=True)
     dataset = choose_samples(target, mode, samples)
     with ExitStack() as stack:
-        if port is None and (serial := target.board.usb):
+        if serial is not None:
             port = usb.serial_port(serial.vendor, serial.product, serial.interface, title=target.board.title)
         elif port is None:
             port = f"socket://127.0.0.1:{stack.enter_context(Simulation(target.simulator)).port}"
@@ -65,6 +67,16 @@ def main(
             dataset=dataset,
         )
     typer.echo(bench.write_report(model_dir=target.model_dir, out_dir=target.out_dir))
+
+
+def identity(board: boards.Board) -> boards.Usb:
+    """How the serial port of a board with wires is known. Raises UsbError where its file does not say."""
+    if board.usb is None:
+        raise usb.UsbError(
+            f"{board.title}: the USB identity of its serial port is missing in its file in boards/, as "
+            "usb=Usb(vendor, product); name its port with --port (PORT= for make)"
+        )
+    return board.usb
 
 
 def choose_samples(target: Target, mode: str, samples: str | None) -> bench.Dataset:

@@ -1,7 +1,8 @@
 """The programs of the open flows as one small script: each notes its command line and writes files of the right shape.
 
 Settings are read from ``settings.json`` beside the script: ``mhz`` by seed (0: no legal placement), ``slow``, the seeds
-that wait to be killed, ``kill``, seeds that kill themselves, ``python``, whether nextpnr-himbaechel runs scripts.
+that wait to be killed, ``kill``, seeds that kill themselves, ``python``, whether nextpnr-himbaechel runs scripts,
+``unplugged``, whether openFPGALoader finds no board.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 NAMES = (
     "yosys", "nextpnr-xilinx", "nextpnr-himbaechel", "nextpnr-ecp5", "fasm2frames", "xc7frames2bit", "ecppack",
-    "vivado",
+    "vivado", "openFPGALoader",
 )  # fmt: skip
 
 SCRIPT = r"""
@@ -26,7 +27,9 @@ with (here / "calls.jsonl").open("a") as file:
     file.write(json.dumps([name, *arguments]) + "\n")
 def after(option):
     return arguments[arguments.index(option) + 1]
-if arguments in (["--version"], ["-V"]):
+if name == "openFPGALoader" and arguments == ["--version"]:
+    sys.exit("Error parsing options: Option 'version' does not exist")
+elif arguments in (["--version"], ["-V"]):
     print("Yosys 0.60" if name == "yosys" else name + " version 1.2.3")
 elif arguments == ["--help"]:
     python = " --pre-place arg" if settings.get("python") else ""
@@ -66,7 +69,8 @@ elif name.startswith("nextpnr"):
     report = {"fmax": {"$glbnet$clk": {"achieved": mhz, "constraint": 50}}, "critical_paths": [
         {"from": "posedge $glbnet$clk", "to": "posedge $glbnet$clk", "path": path},
         {"from": "<async>", "to": "posedge $glbnet$clk", "path": path}],
-        "utilization": {"SLICE_LUTX": {"used": 12, "available": 126800}}}
+        "utilization": {"SLICE_LUTX": {"used": 12, "available": 126800}, "SLICE_FFX": {"used": 9, "available": 126800},
+            "RAMB18E1_RAMB18E1": {"used": 1, "available": 270}, "DSP48E1_DSP48E1": {"used": 0, "available": 240}}}
     if "--report" in arguments:
         Path(after("--report")).write_text(json.dumps(report))
     netlist = json.loads(Path(after("--json")).read_text())
@@ -93,6 +97,12 @@ elif name == "vivado" and "-source" in arguments and any(a.endswith("_run.tcl") 
     Path(top + ".bit").write_text("bits")
 elif name == "vivado":
     Path(arguments[-1].replace(".tcl", ".xpr")).write_text("project")
+elif name == "openFPGALoader":
+    print("Jtag frequency : requested 6.00MHz -> real 6.00MHz", flush=True)
+    if settings.get("unplugged"):
+        print("unable to open ftdi device: -3 (device not found)", file=sys.stderr)
+        sys.exit("JTAG init failed with: unable to open ftdi device")
+    print("\rLoad SRAM: [=====     ] 50.00%\rLoad SRAM: [==========] 100.00%\nDone")
 else:
     sys.exit(f"{name}: unknown call {arguments}")
 """
