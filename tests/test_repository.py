@@ -1,14 +1,19 @@
 """The repository itself: its pages, its makefile, its lock files, and that nothing of one machine is in it."""
 
+import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 import boards
 from headrace.__main__ import VERBS
+from headrace.target import Target
 from models.registry import DEFAULT
 
 ROOT = Path(__file__).parent.parent
@@ -128,6 +133,42 @@ def test_lock_files_agree_with_pyproject(tmp_path: Path) -> None:
     assert found[-1] == "ci/lock writes both files again"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_openxc7_is_downloaded_once(tmp_path: Path) -> None:
+    def package(name: str, program: str) -> Path:
+        (tmp_path / "nothing").touch()
+        with tarfile.open(tmp_path / name, "w:gz") as file:
+            file.add(tmp_path / "nothing", f"openxc7/bin/{program}")
+        return tmp_path / name
+
+    def openxc7(source: Path, folder: str, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [ROOT / "ci/openxc7", folder],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "OPENXC7": f"file://{source}", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    good, bad = package("good.tgz", "nextpnr-xilinx"), package("bad.tgz", "nextpnr-ecp5")
+    seen = f"ci/openxc7: sha256 {hashlib.sha256(good.read_bytes()).hexdigest()}, file://{good}\n"
+    wrong = openxc7(good, "build/tools", OPENXC7_SHA256="00")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr == f"{seen}ci/openxc7: its sha256 has to be 00\n"
+    without = openxc7(bad, "build/tools")
+    assert (without.returncode, without.stdout) == (1, "")
+    assert without.stderr.endswith(f"ci/openxc7: file://{bad} has no bin/nextpnr-xilinx\n")
+    gone = openxc7(tmp_path / "gone.tgz", "build/tools")
+    assert gone.returncode == 1 and gone.stderr.endswith("gone.tgz could not be downloaded\n")
+    assert list((tmp_path / "build").iterdir()) == []  # nothing half done
+    done = openxc7(good, "build/tools")
+    assert (done.stdout, done.stderr) == (f"{tmp_path}/build/tools/openxc7/bin\n", seen)
+    good.unlink()
+    again = openxc7(good, "build/tools")
+    assert (again.returncode, again.stdout, again.stderr) == (0, done.stdout, "")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_resolve(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -136,8 +177,16 @@ def test_links_resolve(page: Path) -> None:
 
 
 def test_the_index_lists_every_page() -> None:
-    listed = set(re.findall(r"\]\((\w+\.md)\)", (ROOT / "docs/index.md").read_text()))
-    assert listed | {"index.md"} == {path.name for path in PAGES if path.parent == ROOT / "docs"}
+    listed = re.findall(r"\]\((\w+\.md)\)", (ROOT / "docs/index.md").read_text())
+    assert sorted([*listed, "index.md"]) == sorted(path.name for path in PAGES if path.parent == ROOT / "docs")
+
+
+def test_the_contracts_list_every_folder_of_a_build() -> None:
+    target = Target.of(DEFAULT, board="sim", engine="stream")
+    paths = [getattr(target, name) for name, value in vars(Target).items() if isinstance(value, property)]
+    folders = {path.relative_to(target.out_dir).parts[0] for path in paths if isinstance(path, Path)}
+    listed = re.findall(r"^\| (`.+/`) \|", (ROOT / "docs/contracts.md").read_text(), re.M)
+    assert "bitstream" in folders and folders <= set(re.findall(r"`(\w+)/`", " ".join(listed)))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
