@@ -80,7 +80,7 @@ EVERY_BOARD = [board.name for name in boards.names() for board in boards.variant
 NEW_BOARD = """
 from dataclasses import replace
 from boards.ulx3s import BOARD
-BOARD = replace(BOARD, name="mine", title="A board of mine", clock_hz=50_000_000)
+BOARD = replace(BOARD, name="made_up", title="A board of mine", clock_hz=50_000_000)
 """
 
 
@@ -126,13 +126,13 @@ def test_golden_constraints_are_of_boards() -> None:
 
 
 def test_a_new_board_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.py").write_text(NEW_BOARD)
+    (tmp_path / "made_up.py").write_text(NEW_BOARD)
     monkeypatch.setattr(boards, "__path__", [*boards.__path__, str(tmp_path)])
-    assert "mine" in boards.names()
-    assert soc_files(tmp_path / "soc", boards.find("mine"))["soc.lpf"] == ULX3S_LPF
-    assert Target.of("mnist-w2a2", board="mine", engine="stream").out_dir == Path("build/mine-mnist-w2a2-stream")
+    assert "made_up" in boards.names()
+    assert soc_files(tmp_path / "soc", boards.find("made_up"))["soc.lpf"] == ULX3S_LPF
+    assert Target.of("mnist-w2a2", board="made_up", engine="stream").out_dir == Path("build/made_up-mnist-w2a2-stream")
     routed = " or ".join(name for name in boards.names() if boards.find(name).flow == "open")
-    assert "mine" in routed
+    assert "made_up" in routed
     with pytest.raises(TargetError) as caught:
         route.main(board="sim")
     assert str(caught.value) == f"only boards of the open flow are routed: --board {routed}"
