@@ -233,11 +233,12 @@ def show(target: Target, report: ImplementationReport) -> None:
     """Print what was built, and record it for results.json and report.html."""
     bench.print_implementation(Console(), report)
     used = {name: use.used for name, use in report.utilization.items() if name in RESOURCES}
+    whole = set(used) == set(RESOURCES)  # a nextpnr may count in words that are not known here
     bench.record_step(
         target.out_dir,
         "bitstream",
         tools=report.tools,
         seconds=report.seconds,
-        resources={"device": report.device, **used, "stage": "routing"},
+        resources={"device": report.device, **used, "stage": "routing"} if whole else None,
         fmax_hz=round(report.clocks[0].achieved_hz) if report.clocks else None,
     )

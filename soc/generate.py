@@ -101,4 +101,4 @@ def unsigned(text: str) -> str:
     """
     text = re.sub(r"^[│ ]*└─── \[\w+\]\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"( on|Date +:) \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.?", "", text)
-    return re.sub(r"( \([0-9a-f-]{8}\)$|LiteX sha1 : \S+)", "", text, flags=re.MULTILINE)
+    return re.sub(r"( \([0-9a-f-]{7,40}\)$|LiteX sha1 : \S+)", "", text, flags=re.MULTILINE)

@@ -74,8 +74,8 @@ elif name.startswith("nextpnr"):
     if "--report" in arguments:
         Path(after("--report")).write_text(json.dumps(report))
     netlist = json.loads(Path(after("--json")).read_text())
-    (module,) = netlist["modules"].values()
-    bits = module["cells"]["rom"]["parameters"]["INIT_00"].zfill(256)
+    module = max(netlist["modules"].values(), key=lambda module: len(module.get("cells", {})))
+    bits = module["cells"].get("rom", {"parameters": {"INIT_00": "0"}})["parameters"]["INIT_00"].zfill(256)
     fasm = f"X1Y1.SLICE_X0.ALUT.INIT[63:0] = 64'b1\nBRAM.RAMB18_Y0.INIT_00[255:0] = 256'b{bits}\n"
     out = next((a.removeprefix("fasm=") for a in arguments if a.startswith("fasm=")), None)
     out = out or after("--fasm" if "--fasm" in arguments else "--textcfg")
