@@ -212,7 +212,7 @@ def place(
 
     The one that is there is taken if it is of the same ``structure`` (`memories.split`) and part.
     """
-    if tools.database is None:
+    if tools.variant != "himbaechel" or tools.database is None:
         return ""
     if not tools.scripts:
         say("places: this nextpnr was built without Python, so it places block RAMs and DSP48E1 as it likes")
@@ -222,13 +222,13 @@ def place(
     if not tilegrid.is_file():
         say(f"places: no {tilegrid}, so nextpnr places block RAMs and DSP48E1 as it likes")
         return ""
-    first = f"# {key_of(structure, tilegrid.read_bytes(), tools.variant, macros.VERSION)}\n"
+    first = f"# {key_of(structure, tilegrid.read_bytes(), macros.VERSION)}\n"
     if script.is_file() and script.read_text().startswith(first):
         return script.read_text()
     say(f"places: block RAMs and DSP48E1 of {top}, before its logic")
     start = time.monotonic()
     try:
-        found = macros.floorplan(netlist, top=top, tilegrid=tilegrid, variant=tools.variant)
+        found = macros.floorplan(netlist, top=top, tilegrid=tilegrid)
     except macros.NoRoomError as error:
         say(f"places: {error}; nextpnr places them as it likes")
         return ""

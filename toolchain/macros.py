@@ -15,11 +15,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-VERSION = "2"  # of the places that the same netlist gets
+VERSION = "1"  # of the places that the same netlist gets
 MOST_PINS = 200  # a net with more cells than this pulls at nothing in particular
 STEPS = 2_000  # of annealing for each large cell
 # Columns of the grid are narrower than rows are high: it counts those of wires, too.
@@ -59,60 +59,28 @@ class Macro:
     def tiles(self) -> int:
         return -(-self.halves // 2)
 
-    def places(self, tiles: Sequence[Tile]) -> Iterable[tuple[str, Place]]:
-        """Each cell with its place in ``tiles``."""
+    def bels(self, tiles: Sequence[Tile]) -> Iterable[tuple[str, str]]:
+        """Each cell with the name of its place in ``tiles``, as nextpnr-himbaechel spells it."""
         for i, cell in enumerate(self.cells):
             tile, half = divmod(i * _HALVES[self.kind], 2)
-            yield cell, Place(self.kind, tiles[tile], half)
+            x, y = tiles[tile]
+            yield cell, f"X{x}Y{y}/{self.kind.removesuffix('E1')}_X0Y{half}.{self.kind}"
 
 
-class Place(NamedTuple):
-    """Where a cell of a ``kind`` is: the lower ``half`` of a tile, 0, or the upper one, 1."""
-
-    kind: str
-    tile: Tile
-    half: int
-
-
-def floorplan(
-    netlist: Mapping[str, Any], *, top: str, tilegrid: Path, variant: str = "himbaechel", seed: int = 1
-) -> dict[str, str]:
-    """The place of each block RAM and DSP48E1 of Yosys's ``netlist``: cell → what a ``variant`` of nextpnr calls a BEL.
+def floorplan(netlist: Mapping[str, Any], *, top: str, tilegrid: Path, seed: int = 1) -> dict[str, str]:
+    """The place of each block RAM and DSP48E1 of Yosys's ``netlist``: cell → what nextpnr-himbaechel calls a BEL.
 
     ``tilegrid`` is the part's tilegrid.json of Project X-Ray's database. Raises `NoRoomError`.
     """
-    grid = json.loads(tilegrid.read_text())
     cells = netlist["modules"][top]["cells"]
     macros = chains(cells)
     if not macros:
         return {}
     pulls = Springs.of(cells, macros).between(len(macros))
     macros, pulls = paired(macros, pulls)
-    floor = Floor(macros, pulls, columns(grid))
+    floor = Floor(macros, pulls, columns(json.loads(tilegrid.read_text())))
     floor.anneal(np.random.default_rng(seed), STEPS * len(macros))
-    spell = bels(grid, variant)
-    return {cell: spell(place) for cell, place in floor.places().items()}
-
-
-def bels(tilegrid: Mapping[str, Any], variant: str) -> Callable[[Place], str]:
-    """How a kind of nextpnr spells places: himbaechel by tile, nextpnr-xilinx by the sites' own names."""
-    if variant == "himbaechel":
-        return lambda place: "X{}Y{}/{}_X0Y{}.{}".format(*place.tile, _block(place.kind), place.half, place.kind)
-    sites = {(tile["grid_x"], tile["grid_y"]): sorted(tile["sites"], key=_row) for tile in tilegrid.values()}
-
-    def site(place: Place) -> str:
-        blocks = [name for name in sites[place.tile] if name.startswith(f"{_block(place.kind)}_")]
-        return f"{blocks[place.half]}/{place.kind}"
-
-    return site
-
-
-def _block(kind: str) -> str:
-    return kind.removesuffix("E1")
-
-
-def _row(site: str) -> int:
-    return int(site.rpartition("Y")[2])
+    return floor.bels()
 
 
 def chains(cells: Cells) -> list[Macro]:
@@ -356,9 +324,9 @@ class Floor:
             found.append([int(r) for r in np.argsort(away, kind="stable") if self.runs[r][0] == kind])
         return found
 
-    def places(self) -> dict[str, Place]:
-        """Where each cell is."""
-        found: dict[str, Place] = {}
+    def bels(self) -> dict[str, str]:
+        """Where each cell is: its name → that of its place."""
+        found: dict[str, str] = {}
         for macro, (run, start) in zip(self.macros, self.at, strict=True):
-            found |= macro.places(self.runs[run][1][start : start + macro.tiles])
+            found |= macro.bels(self.runs[run][1][start : start + macro.tiles])
         return found
