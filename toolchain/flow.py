@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from toolchain import macros, memories, programs, registers, timing, yosys
+from toolchain import cascades, macros, memories, programs, registers, timing, yosys
 from toolchain.device import Device
 from toolchain.implementation import ImplementationError, ImplementationReport, SeedResult, check_timing, speeds
 from toolchain.process import Processes, ToolError
@@ -164,7 +164,7 @@ def synthesize(
     key_file = folder / "key"
     makefile = project.configure()
     script = (folder / f"{top}.ys").read_text()
-    after = "" if xc7 else registers.VERSION
+    after = registers.VERSION if not xc7 else cascades.VERSION if tools.variant == "xilinx" else ""
     key = key_of(makefile, script, after, tools.versions["yosys"], *(path.read_bytes() for path in verilog))
     if stamp.is_file() and key_file.is_file() and key_file.read_text() == key:
         return yosys.SynthesisReport.load(stamp)
@@ -180,6 +180,10 @@ def synthesize(
         write_whole(folder / f"{top}.json", json.dumps(netlist))
         if saved:
             statistics["modules"][f"\\{top}"]["num_cells_by_type"]["TRELLIS_FF"] -= saved
+    elif tools.variant == "xilinx":
+        netlist = json.loads((folder / f"{top}.json").read_text())
+        if cascades.pair(netlist, top):
+            write_whole(folder / f"{top}.json", json.dumps(netlist))
     report = yosys.read_statistics(
         statistics,
         top=top,
