@@ -28,6 +28,7 @@ from accel.rtl.images import ArrayPlan
 from accel.rtl.multiply import Products
 from accel.rtl.repack import Repack
 from accel.rtl.rom import rom
+from accel.rtl.spread import spread
 from accel.rtl.streams import LendingFIFO, element, flip_sign, line, signature
 
 
@@ -117,11 +118,11 @@ class DenseArray(wiring.Component):
             products.x.eq(buffer.x),
         ]
         control = Cat(issue, step_first, step_last, neuron_tile)
-        for stage in range(3 + tree_stages(node.simd)):
+        for stage in range(2 + tree_stages(node.simd)):
             delayed = Signal(len(control), name=f"control{stage}")
             m.d.sync += delayed.eq(control)
             control = delayed
-        added = Step(control[0], control[1], control[2], control[3:])
+        steps = [Step(at[0], at[1], at[2], at[3:]) for at in spread(m, "added", control, node.pe)]
 
         # Drain.
         drain_layer, drain_row = Signal(range(count)), Signal(range(max(rows)))
@@ -142,7 +143,7 @@ class DenseArray(wiring.Component):
             group_last.eq(group == Mux(drain_row_last, by_layer([g - 1 for g in last_groups], drain_layer), a_row - 1)),
             layer_drained.eq(fetch & group_last & drain_row_last),
         ]
-        m.d.sync += finished.eq(finished + (added.valid & added.last) - (fetch & group_last))
+        m.d.sync += finished.eq(finished + (steps[0].valid & steps[0].last) - (fetch & group_last))
         with m.If(fetch):
             m.d.sync += [address.eq(successor(address, sum(groups))), group.eq(group + 1)]
             with m.If(group_last):
@@ -151,7 +152,7 @@ class DenseArray(wiring.Component):
                 m.d.sync += [drain_row.eq(0), drain_layer.eq(successor(drain_layer, count))]
 
         sums = [
-            accumulator(m, f"{p}", products.totals[p], added, drain_row=drain_row, rows=max(rows))
+            accumulator(m, f"{p}", products.totals[p], steps[p], drain_row=drain_row, rows=max(rows))
             for p in range(node.pe)
         ]
         values = []

@@ -16,6 +16,7 @@ from accel.rtl.drain import Drain
 from accel.rtl.images import ConvPlan
 from accel.rtl.multiply import Products
 from accel.rtl.rom import rom
+from accel.rtl.spread import spread
 from accel.rtl.streams import line, signature
 from accel.rtl.window import LineBuffer
 
@@ -60,12 +61,13 @@ class SlidingUnit(wiring.Component):
         finishing = window.issue & window.last
         m.d.comb += [window.blocked.eq(~drain.free), drain.take.eq(finishing), drain.ending.eq(window.ending)]
         control = Cat(window.issue, window.first if each > 1 else Const(1, 1), finishing, window.ending)
-        valid, first, finished, ending = line(m, "control", control, latency - ACCUMULATE)[-1]
-        step = Step(valid, first if each > 1 else Const(1, 1), finished, Const(0))
-        m.d.comb += [drain.finished.eq(finished), drain.finished_ending.eq(ending)]
-        for p in range(plan.pe):
-            total = products.totals[p]
-            m.d.comb += drain.sums[p].eq(accumulator(m, f"{p}", total, step, drain_row=Const(0), rows=1))
+        before = line(m, "control", control, latency - ACCUMULATE - 1)[-1]
+        for p, (valid, first, finished, ending) in enumerate(spread(m, "step", before, plan.pe)):
+            step = Step(valid, first if each > 1 else Const(1, 1), finished, Const(0))
+            sums = accumulator(m, f"{p}", products.totals[p], step, drain_row=Const(0), rows=1)
+            m.d.comb += drain.sums[p].eq(sums)
+            if p == 0:
+                m.d.comb += [drain.finished.eq(finished), drain.finished_ending.eq(ending)]
         wiring.connect(m, drain.output, wiring.flipped(self.output))
         return m
 

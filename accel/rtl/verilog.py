@@ -20,6 +20,8 @@ PASSES = (
     "attrmap -modattr -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding",
     # a ROM in LUTs stays by itself: see `accel.rtl.rom.LogicRom`
     "setattr -mod -set keep_hierarchy 1 a:rom_style=logic %m",
+    # and so do registers that are to be several: see `accel.rtl.spread`
+    "setattr -mod -set keep_hierarchy 1 a:keep=true %m",
     "write_verilog {target}",
 )
 
