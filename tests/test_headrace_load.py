@@ -171,7 +171,7 @@ def test_the_port_that_is_benchmarked(
     if not identity:
         change(monkeypatch, usb=None)
     done: list[object] = []
-    monkeypatch.setattr(flow, "build", lambda target, **options: done.append(target.board.name))
+    monkeypatch.setattr(flow, "build", lambda target, *told, **options: done.append(target.board.name))
     monkeypatch.setattr("headrace.bench.choose_samples", lambda target, mode, samples: None)
     monkeypatch.setattr("bench.bench", lambda *, target, **options: done.append(target.port))
     monkeypatch.setattr("bench.write_report", lambda **options: "report.html")
