@@ -6,10 +6,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, 
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.dataflow.multipliers import BLOCKS
+from accel.dataflow.multipliers import BLOCKS, MULT18X18D
 from accel.dataflow.narrow import signed_bits
 from accel.dataflow.timing import TREE_RADIX, tree_stages
 from accel.rtl.plan import Plan
+from accel.rtl.spread import spread
 
 
 class Products(wiring.Component):
@@ -42,8 +43,7 @@ class Products(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan = self.plan
-        x = [Signal(plan.input_width, name=f"x{i}", reset_less=True) for i in range(len(self.x))]
-        m.d.sync += [x[i].eq(self.x[i]) for i in range(len(x))]
+        x = self.heard(m)
         totals = self.counted(m, x) if plan.counts else self.multiplied(m, x)
         for p, total in enumerate(totals):
             register = Signal(signed(plan.width), name=f"total{p}", reset_less=True)
@@ -51,24 +51,35 @@ class Products(wiring.Component):
             m.d.comb += self.totals[p].eq(register)
         return m
 
-    def inputs(self, x: list[Signal], neuron: int) -> list[Signal]:
-        """The inputs of a neuron."""
-        return x[neuron :: self.plan.pe] if self.plan.own else x
+    def heard(self, m: Module) -> list[list[Value]]:
+        """The inputs of each neuron, in registers: the same for all, but for neurons that have inputs of their own.
 
-    def counted(self, m: Module, x: list[Signal]) -> list[Value]:
+        A MULT18X18D takes an operand 3.5 ns before the clock; so that it need not come from afar, too, it is registered
+        for each multiplier by itself. A DSP48E1 has a register inside for that.
+        """
+        plan, width = self.plan, self.plan.input_width
+        if BLOCKS.get(plan.multiplier) is MULT18X18D and not plan.own:
+            share = plan.packing.share
+            words = spread(m, "x", self.x.as_value(), -(-plan.pe // share), each=1)
+            return [[words[p // share].word_select(i, width) for i in range(plan.fan_in)] for p in range(plan.pe)]
+        x = [Signal(width, name=f"x{i}", reset_less=True) for i in range(len(self.x))]
+        m.d.sync += [x[i].eq(self.x[i]) for i in range(len(x))]
+        return [x[p :: plan.pe] if plan.own else x for p in range(plan.pe)]
+
+    def counted(self, m: Module, x: list[list[Value]]) -> list[Value]:
         """Agreements of each neuron's weights and inputs, but for the last register."""
         size = self.plan.fan_in
         return [
             agreements(
                 m,
                 self.operand(m, self.weights[p * size : (p + 1) * size], f"{p}"),
-                Cat(*self.inputs(x, p)),
+                Cat(*x[p]),
                 f"{p}",
             )
             for p in range(self.plan.pe)
         ]
 
-    def multiplied(self, m: Module, x: list[Signal]) -> list[Value]:
+    def multiplied(self, m: Module, x: list[list[Value]]) -> list[Value]:
         """Sums of each neuron's products, but for the last register."""
         plan = self.plan
         packing, stages = plan.packing, tree_stages(plan.fan_in)
@@ -76,7 +87,7 @@ class Products(wiring.Component):
         products: list[list[Bounded]] = [[] for _ in range(plan.pe)]
         for first in range(0, plan.pe, packing.share):
             neurons = range(first, min(first + packing.share, plan.pe))
-            inputs = self.inputs(x, first)
+            inputs = x[first]
             for start in range(0, plan.fan_in, packing.chain):
                 chained = range(start, min(start + packing.chain, plan.fan_in))
                 weights = [[self.weight(p, i) for p in neurons] for i in chained]
@@ -92,7 +103,7 @@ class Products(wiring.Component):
         correction = Signal(range(plan.fan_in * x_bound + 1), reset_less=True)
         coded = [self.coded(p) and packing.offset != 0 for p in range(plan.pe)]
         if any(coded):
-            terms: list[Bounded] = [(v, 0, x_bound) for v in x]
+            terms: list[Bounded] = [(v, 0, x_bound) for v in x[0]]
             for stage in range(stages):
                 terms = add_up(m, terms, f"correction{stage}")
             m.d.comb += correction.eq(terms[0][0])
@@ -134,7 +145,7 @@ class Products(wiring.Component):
         m.d.sync += operand.eq(value)
         return operand
 
-    def shared(self, m: Module, weights: list[list[Value]], x: list[Signal], name: str) -> list[Value]:
+    def shared(self, m: Module, weights: list[list[Value]], x: list[Value], name: str) -> list[Value]:
         """A multiplier for the weights that meet each input; a DSP48E1's adder sums up what the others give.
 
         Operand and product registers have no reset and no enable, so that they fit into it.
@@ -153,7 +164,7 @@ class Products(wiring.Component):
         lower: list[Value] = [total[i : i + packing.field] for i in range(0, at, packing.field)]
         return [*lower, total[at:].as_signed() if top_signed else total[at:]]
 
-    def fabric(self, m: Module, weight: Value, x: Signal, name: str) -> Value:
+    def fabric(self, m: Module, weight: Value, x: Value, name: str) -> Value:
         """A small product in LUTs, added up over the bits of the weight."""
         w = self.operand(m, weight, name)
         terms = [Mux(w[i], x, 0) << i for i in range(len(w))]

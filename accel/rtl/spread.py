@@ -9,19 +9,19 @@ from amaranth.lib.wiring import In, Out
 LISTENERS = 8  # of one register
 
 
-def spread(m: Module, name: str, value: Value, listeners: int) -> list[Value]:
-    """``value`` of the cycle before, for each of ``listeners`` that do the same side by side."""
-    if listeners <= LISTENERS:
+def spread(m: Module, name: str, value: Value, listeners: int, *, each: int = LISTENERS) -> list[Value]:
+    """``value`` of the cycle before, for each of ``listeners`` that do the same side by side, ``each`` to a register."""
+    if listeners <= each:
         held = Signal(len(value), name=name)
         m.d.sync += held.eq(value)
         return [held] * listeners
     registers: list[Value] = []
-    for first in range(0, listeners, LISTENERS):
+    for first in range(0, listeners, each):
         register = Register(name, len(value))
         m.submodules[f"{name}_from{first}"] = register
         m.d.comb += register.input.eq(value)
         registers.append(register.output)
-    return [registers[i // LISTENERS] for i in range(listeners)]
+    return [registers[i // each] for i in range(listeners)]
 
 
 class Register(wiring.Component):
