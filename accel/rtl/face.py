@@ -229,11 +229,11 @@ class Face(wiring.Component):
         with m.If(flushing):
             m.d.sync += [busy.eq(0), done.eq(0)]
 
-        core_time, core_runs = Signal(32), Signal()  # since the first input beat
+        core_time, core_runs = Signal(32), Signal()  # since the cycle after the first input beat
         with m.If(busy):
-            m.d.sync += [core_runs.eq(core_runs | took), core_time.eq(core_time + (core_runs | took))]
+            m.d.sync += [core_runs.eq(core_runs | took), core_time.eq(core_time + core_runs)]
             with m.If(gave):
-                m.d.sync += core_cycles.eq(core_time + 1)
+                m.d.sync += core_cycles.eq(core_time + 2)
         with m.If(dma.start):
             m.d.sync += [signal.eq(0) for signal in (core_runs, core_time, core_cycles)]
         m.d.comb += [

@@ -10,7 +10,7 @@ LISTENERS = 8  # of one register
 
 
 def spread(m: Module, name: str, value: Value, listeners: int, *, each: int = LISTENERS) -> list[Value]:
-    """``value`` of the cycle before, for each of ``listeners`` that do the same side by side, ``each`` to a register."""
+    """``value`` of the cycle before, for ``listeners`` side by side, of which ``each`` share a register."""
     if listeners <= each:
         held = Signal(len(value), name=name)
         m.d.sync += held.eq(value)
