@@ -91,10 +91,10 @@ class Products(wiring.Component):
             for start in range(0, plan.fan_in, packing.chain):
                 chained = range(start, min(start + packing.chain, plan.fan_in))
                 weights = [[self.weight(p, i) for p in neurons] for i in chained]
-                if plan.multiplier in BLOCKS:
-                    fields = self.shared(m, weights, [inputs[i] for i in chained], f"{first}_{start}")
-                else:
-                    fields = [self.fabric(m, weights[0][0], inputs[start], f"{first}_{start}")]
+                if plan.multiplier not in BLOCKS:
+                    products[first] += self.fabric(m, weights[0][0], inputs[start], f"{first}_{start}")
+                    continue
+                fields = self.shared(m, weights, [inputs[i] for i in chained], f"{first}_{start}")
                 for p, field, weight in zip(neurons, fields, weights[0], strict=True):
                     lo, hi = bounds(weight.shape())
                     products[p].append((field, lo * x_bound * len(chained), hi * x_bound * len(chained)))
@@ -164,17 +164,27 @@ class Products(wiring.Component):
         lower: list[Value] = [total[i : i + packing.field] for i in range(0, at, packing.field)]
         return [*lower, total[at:].as_signed() if top_signed else total[at:]]
 
-    def fabric(self, m: Module, weight: Value, x: Value, name: str) -> Value:
-        """A small product in LUTs, added up over the bits of the weight."""
+    def fabric(self, m: Module, weight: Value, x: Value, name: str) -> list[Bounded]:
+        """A small product in LUTs, added up over the bits of the weight; of a wide weight in two parts, for the tree.
+
+        As many terms as the tree adds up between two registers; a part more where that takes the tree no stage more.
+        """
         w = self.operand(m, weight, name)
-        terms = [Mux(w[i], x, 0) << i for i in range(len(w))]
-        value = sum(terms[:-1], start=Const(0, 1))
-        value = value - terms[-1] if w.shape().signed else value + terms[-1]
-        lo, hi = bounds(w.shape())
-        x_bound = (1 << len(x)) - 1
-        product = Signal(bounded_shape(lo * x_bound, hi * x_bound), name=f"product{name}", reset_less=True)
-        m.d.sync += product.eq(value)
-        return product
+        stages = tree_stages(self.plan.fan_in)
+        cut = len(w) // 2 if len(w) > TREE_RADIX and tree_stages(2 * self.plan.fan_in) == stages else 0
+        parts = [(w[:cut], 0), (w[cut:].as_signed() if w.shape().signed else w[cut:], cut)] if cut else [(w, 0)]
+        products: list[Bounded] = []
+        for part, shift in parts:
+            terms = [Mux(part[i], x, 0) << i for i in range(len(part))]
+            value = sum(terms[:-1], start=Const(0, 1))
+            value = value - terms[-1] if part.shape().signed else value + terms[-1]
+            lo, hi = (bound * ((1 << len(x)) - 1) for bound in bounds(part.shape()))
+            product = Signal(
+                bounded_shape(lo, hi), name=f"product{name}" + (f"_{shift}" if cut else ""), reset_less=True
+            )
+            m.d.sync += product.eq(value)
+            products.append((product << shift, lo << shift, hi << shift))
+        return products
 
 
 def agreements(m: Module, a: Value, b: Value, name: str) -> Value:
