@@ -279,7 +279,7 @@ def array_parts(node: ArrayNode) -> dict[str, Cost]:
         "buffer": buffer_cost(node, w.code),
         "accumulators": accumulators_cost(node.pe, w.accumulator, rows),
         "drain": drain_cost(node, w.accumulator),
-        "units": units_cost(w, node.drain, groups),
+        "units": units_cost(w, node.drain, groups, ahead=True),
         "results": array_results_cost(node),
         "control": Cost(lut=round(LUTS.array_control + LUTS.layer_control * len(node.layers)), ff=200),
     }
@@ -322,11 +322,16 @@ def drain_cost(node: ArrayNode | ConvNode | DepthwiseNode, width: int) -> Cost:
     return Cost(lut=node.drain * width * -(-(node.pe // node.drain - 1) // 3), ff=node.drain * width)
 
 
-def units_cost(w: Widths, lanes: int, groups: int) -> Cost:
-    """Activation units, one of each kind that a layer needs, and their constants for all groups of neurons."""
+def units_cost(w: Widths, lanes: int, groups: int, *, ahead: bool = False) -> Cost:
+    """Activation units, one of each kind that a layer needs, and their constants for all groups of neurons.
+
+    With ``ahead`` thresholds in block RAM are read a cycle before they are needed, and wait in registers.
+    """
     total = Cost()
     if w.steps:
-        total += rom_cost(lanes * w.steps * w.accumulator, groups, differing=LUTS.thresholds)
+        thresholds = lanes * w.steps * w.accumulator
+        total += rom_cost(thresholds, groups, differing=LUTS.thresholds)
+        total += Cost(ff=thresholds if ahead and rom_block_bits(thresholds, groups) else 0)
         total += Cost(lut=lanes * (round(w.steps * w.accumulator * LUTS.comparator) + 8), ff=lanes * (w.steps + 4))
     for depth in range(w.search):
         one = rom_cost(w.accumulator, groups << depth)

@@ -144,8 +144,11 @@ class DenseArray(wiring.Component):
             layer_drained.eq(fetch & group_last & drain_row_last),
         ]
         m.d.sync += finished.eq(finished + (steps[0].valid & steps[0].last) - (fetch & group_last))
+        address_ahead = Signal.like(address)
+        m.d.comb += address_ahead.eq(Mux(fetch, successor(address, sum(groups)), address))
+        m.d.sync += address.eq(address_ahead)
         with m.If(fetch):
-            m.d.sync += [address.eq(successor(address, sum(groups))), group.eq(group + 1)]
+            m.d.sync += group.eq(group + 1)
             with m.If(group_last):
                 m.d.sync += [group.eq(0), drain_row.eq(drain_row + 1)]
             with m.If(layer_drained):
@@ -163,9 +166,11 @@ class DenseArray(wiring.Component):
 
         kinds = [unit(entry.activation) for entry in layers]
         latency = {kind: unit_latency(node, entry.activation) for kind, entry in zip(kinds, layers, strict=True)}
-        units = activation_units(m, plan)
+        units = activation_units(m, plan, ahead=True)
         for activation in units.values():
             m.d.comb += [activation.address.eq(address), *(activation.x[i].eq(values[i]) for i in range(node.drain))]
+            if hasattr(activation, "ahead"):
+                m.d.comb += activation.ahead.eq(address_ahead)
             if hasattr(activation, "layer"):
                 m.d.comb += activation.layer.eq(drain_layer)
 

@@ -97,11 +97,13 @@ class Drain(wiring.Component):
         return m
 
 
-def activation_units(m: Module, plan: Plan) -> dict[str, ThresholdUnit | RequantizeUnit | PlainUnit]:
-    """One activation unit of each kind that the layers of ``plan`` need."""
+def activation_units(
+    m: Module, plan: Plan, *, ahead: bool = False
+) -> dict[str, ThresholdUnit | RequantizeUnit | PlainUnit]:
+    """One activation unit of each kind that the layers of ``plan`` need; ``ahead`` as of `ParallelThreshold`."""
     units: dict[str, ThresholdUnit | RequantizeUnit | PlainUnit] = {}
     if (image := plan.thresholds(search=False)) is not None:
-        m.submodules.parallel = units["parallel"] = ParallelThreshold(image)
+        m.submodules.parallel = units["parallel"] = ParallelThreshold(image, ahead=ahead)
     if (image := plan.thresholds(search=True)) is not None:
         m.submodules.search = units["search"] = SearchThreshold(image)
     if (constants := plan.requantization()) is not None:

@@ -10,6 +10,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.dataflow.rom import rom_block_bits
 from accel.rtl.constants import ThresholdImage
 from accel.rtl.rom import rom
 
@@ -17,27 +18,39 @@ from accel.rtl.rom import rom
 class ThresholdUnit(wiring.Component):
     """What both kinds have in common: their ports."""
 
-    def __init__(self, image: ThresholdImage) -> None:
+    def __init__(self, image: ThresholdImage, *, ahead: bool = False) -> None:
         self.image = image
         groups, self.lanes, steps = image.thresholds.shape
         self.bits = steps.bit_length()
-        super().__init__(
-            {
-                "address": In(range(groups)),
-                "x": In(data.ArrayLayout(signed(image.width), self.lanes)),
-                "y": Out(data.ArrayLayout(self.bits, self.lanes)),
-            }
-        )
+        ports: dict[str, wiring.Member] = {
+            "address": In(range(groups)),
+            "x": In(data.ArrayLayout(signed(image.width), self.lanes)),
+            "y": Out(data.ArrayLayout(self.bits, self.lanes)),
+        }
+        super().__init__(ports | ({"ahead": In(range(groups))} if ahead else {}))
 
 
 class ParallelThreshold(ThresholdUnit):
-    """Compares with all thresholds at once: comparisons registered, then their number."""
+    """Compares with all thresholds at once: comparisons registered, then their number.
+
+    Who knows the address of the next cycle gives it in ``ahead``, where the unit asks for it: block RAM gives its words
+    late in the cycle, on the ECP5 5.6 ns after the clock, and read ahead they wait in registers for what they meet.
+    """
+
+    def __init__(self, image: ThresholdImage, *, ahead: bool = False) -> None:
+        groups, lanes, steps = image.thresholds.shape
+        self.total = lanes * (steps * image.width + image.inverts)
+        super().__init__(image, ahead=ahead and rom_block_bits(self.total, groups) > 0)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width, steps = self.image.width, self.image.steps
-        total = self.lanes * (steps * width + self.image.inverts)
-        word = rom(m, "thresholds", self.image.parallel(), total, self.address)
+        if hasattr(self, "ahead"):
+            early = rom(m, "thresholds", self.image.parallel(), self.total, self.ahead)
+            word: Value = Signal(self.total, name="word", reset_less=True)
+            m.d.sync += word.eq(early)
+        else:
+            word = rom(m, "thresholds", self.image.parallel(), self.total, self.address)
         for lane in range(self.lanes):
             x: Value = self.x[lane]
             if self.image.inverts:
