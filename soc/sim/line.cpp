@@ -155,7 +155,10 @@ void Line::poll()
     }
     if (pty_master_ >= 0) {
         bool present = !(both[1].revents & POLLHUP);
-        if (present && pty_.fd < 0)
+        auto now = std::chrono::steady_clock::now();
+        if (!present)
+            absent_ = now;
+        if (present && pty_.fd < 0 && (both[1].revents & POLLIN || now - absent_ >= settling))
             come(pty_, pty_master_);
         if (pty_.fd >= 0 && (both[1].revents & (POLLIN | POLLHUP)))
             present = receive(pty_) && present;

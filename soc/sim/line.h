@@ -1,6 +1,7 @@
 // The device's serial line towards the host: at most one client on a TCP port and one on a pseudo-terminal.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -37,6 +38,9 @@ public:
 
 private:
     static constexpr size_t limit = 1 << 16;  // bytes each way; then the device, or the client, has to wait
+    // Programs that open a serial port (pyserial, for one) then throw away what has come in: what is said to them before
+    // would be lost. After that time they listen, and before, if they speak.
+    static constexpr std::chrono::milliseconds settling{200};
 
     void listen(uint16_t port);
     void open_pty();
@@ -48,6 +52,7 @@ private:
     int listener_ = -1;
     int pty_master_ = -1;
     Client tcp_, pty_;
+    std::chrono::steady_clock::time_point absent_;  // when nobody had the pseudo-terminal open
     std::string kept_, input_;
     size_t next_ = 0;
     bool left_ = false;
