@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from accel.dataflow import store
+from accel.dataflow.pipeline import ArrayNode
+from accel.graph.store import load
+from accel.rtl.images import ArrayPlan
+from accel.rtl.simulate import Simulator
+from accel.rtl.threshold import ParallelThreshold
 from headrace import flow
 from headrace.__main__ import app
+from headrace.simulate import random_inputs
 from headrace.target import Target
 
 SECONDS = 60  # of one core, from the file to Verilog, FIFOs included
@@ -61,3 +68,16 @@ def test_random_inputs_through_the_soc(tmp_path: Path, name: str) -> None:
     assert result.exit_code == 0, result.output
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["bit_exact"] == {"samples": 20, "mismatches": 0}
+
+
+@pytest.mark.usefixtures("data")
+def test_thresholds_that_are_read_ahead(tmp_path: Path) -> None:
+    """KWS-W3A3 as folded for the ECP5, where its thresholds lie in block RAM; for the Arty they do not."""
+    target = Target.of("kws-w3a3", board="ulx3s", engine="stream")
+    manifest = flow.compile_into(target, tmp_path / "model")
+    pipeline = store.load(load(tmp_path / "model" / "graph.npz"), tmp_path / "model" / store.FILE_NAME)
+    (array,) = (node for node in pipeline.nodes if isinstance(node, ArrayNode))
+    assert hasattr(ParallelThreshold(ArrayPlan(array).thresholds(search=False), ahead=True), "ahead")
+    x = random_inputs(manifest, 20)
+    outputs = Simulator(pipeline, tmp_path / "core").run(x).outputs
+    assert (outputs == pipeline.graph.run(x).reshape(outputs.shape)).all()

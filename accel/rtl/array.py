@@ -118,10 +118,7 @@ class DenseArray(wiring.Component):
             products.x.eq(buffer.x),
         ]
         control = Cat(issue, step_first, step_last, neuron_tile)
-        for stage in range(2 + tree_stages(node.simd)):
-            delayed = Signal(len(control), name=f"control{stage}")
-            m.d.sync += delayed.eq(control)
-            control = delayed
+        control = line(m, "control", control, 2 + tree_stages(node.simd))[-1]
         steps = [Step(at[0], at[1], at[2], at[3:]) for at in spread(m, "added", control, node.pe)]
 
         # Drain.
